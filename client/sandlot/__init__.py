@@ -1,0 +1,1 @@
+"""Sandlot client."""

@@ -1,0 +1,1 @@
+"""The agent that runs as PID 1 inside every sandbox."""

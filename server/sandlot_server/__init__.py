@@ -1,0 +1,1 @@
+"""The control plane: API, lifecycle, front door and the runtime driver."""
