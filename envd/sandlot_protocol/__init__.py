@@ -1,1 +1,1 @@
-from __future__ import annotations
+"""The wire contract shared by agent, server and client."""

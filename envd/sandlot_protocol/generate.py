@@ -27,6 +27,7 @@ def generate(out: Path) -> None:
         check=True,
         env={**os.environ, "PATH": path},
     )
+    (out / "__init__.py").write_text('"""The wire contract shared by agent, server and client."""\n')
     for service in SERVICES:
         (out / service / "__init__.py").write_text(f'"""Generated messages of the {service} service."""\n')
 
