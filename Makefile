@@ -1,0 +1,45 @@
+# Sandlot: `make up` gets from nothing to code running in a sandbox, `make test` tries everything.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+# Images and engine are found or made by docker/*.sh, which speak in NAME=value lines on standard output.
+PREPARE = set -a; eval "$$(docker/engine.sh)"; eval "$$(docker/build.sh all)"; set +a
+
+.PHONY: help up down env test check bench demo doctor fuzz images venv
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+venv: ## the project's own Python environment, from requirements.lock
+	@docker/venv.sh
+
+images: ## the engine, the agent and the base template
+	@$(PREPARE)
+
+up: venv ## from nothing to a running server, and a sandbox that runs code
+	@$(PREPARE); $(BIN)/sandlot serve --background; $(BIN)/sandlot demo; $(BIN)/sandlot env --hint
+
+down: venv ## stop the server, remove its sandboxes, its network and its firewall rules
+	@set -a; eval "$$(docker/engine.sh --find)"; set +a; $(BIN)/sandlot down
+
+env: ## print the exports for the official SDKs: eval "$$(make -s env)"
+	@$(BIN)/sandlot env
+
+demo: ## run the demonstration again
+	@$(BIN)/sandlot demo
+
+doctor: ## look at everything a sandbox needs, with a fix for each thing that is missing
+	@$(BIN)/sandlot doctor
+
+test: venv ## everything: checks, unit, contract with the official SDKs, end to end
+	@tests/run
+
+check: venv ## lint, types, import direction, generated code up to date
+	@tests/check
+
+bench: venv ## measured table, ours beside bare Docker
+	@$(PREPARE); $(BIN)/python tests/bench/run.py
+
+fuzz: venv ## at least 100,000 generated cases per target
+	@FUZZ_CASES=$${FUZZ_CASES:-100000} $(BIN)/python -m pytest tests/unit -k "fuzz or property" --timeout 3600
