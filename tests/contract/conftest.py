@@ -1,0 +1,35 @@
+"""One live server for the official SDKs, removed with everything it started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.live import LiveServer
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    live = LiveServer(tmp_path_factory.mktemp("sandlot"))
+    try:
+        live.start()
+        yield live
+    finally:
+        live.remove()
+
+
+@pytest.fixture(scope="session")
+def sdk(server: LiveServer) -> Iterator[dict[str, str]]:
+    """The environment of this process points the official SDK at the live server."""
+    before = {name: os.environ.get(name) for name in server.sdk_environment}
+    os.environ.update(server.sdk_environment)
+    yield server.sdk_environment
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@pytest.fixture(scope="session")
+def contract_dir() -> Path:
+    return Path(__file__).parent
