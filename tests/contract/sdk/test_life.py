@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from e2b import AsyncSandbox, CommandExitException, NotFoundException, Sandbox, SandboxQuery
+from e2b import AsyncSandbox, CommandExitException, NotFoundException, PtySize, Sandbox, SandboxQuery
 
 Kind = type[Sandbox] | type[AsyncSandbox]
 Body = Callable[[Any, Kind], Coroutine[Any, Any, None]]
@@ -196,19 +196,13 @@ def test_two_commands_at_once(kind: Kind) -> None:
 @both
 def test_a_terminal(kind: Kind) -> None:
     async def body(sandbox: Any, kind: Kind) -> None:
-        from e2b import PtySize
-
-        options: dict[str, Any] = {"size": PtySize(rows=30, cols=100), "timeout": 30}
         seen: list[bytes] = []
-        if kind is AsyncSandbox:
-            options["on_data"] = seen.append
-        terminal = await of(sandbox.pty.create(**options))
+        # The asynchronous form takes the callback at the start, the other one while it waits.
+        at_start, at_wait = ({"on_data": seen.append}, {}) if kind is AsyncSandbox else ({}, {"on_pty": seen.append})
+        terminal = await of(sandbox.pty.create(size=PtySize(rows=30, cols=100), timeout=30, **at_start))
         await of(sandbox.pty.send_stdin(terminal.pid, b"tput cols; tty; exit 3\n"))
         with pytest.raises(CommandExitException) as caught:
-            if kind is AsyncSandbox:
-                await terminal.wait()
-            else:
-                terminal.wait(on_pty=seen.append)
+            await of(terminal.wait(**at_wait))
         assert caught.value.exit_code == 3
         assert b"100" in b"".join(seen)
         assert b"/dev/pts/" in b"".join(seen)
