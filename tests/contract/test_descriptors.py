@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from e2b.envd.filesystem import filesystem_pb as theirs_filesystem
 from e2b.envd.process import process_pb as theirs_process
+
 from sandlot_protocol.filesystem import filesystem_pb as ours_filesystem
 from sandlot_protocol.process import process_pb as ours_process
 

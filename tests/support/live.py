@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -61,6 +62,16 @@ class LiveServer:
         """What points an official SDK here."""
         return {"E2B_API_URL": self.url, "E2B_SANDBOX_URL": self.url, "E2B_API_KEY": self.key}
 
+    @property
+    def options(self) -> dict[str, str]:
+        """The same as arguments of an official SDK's methods."""
+        return {"api_url": self.url, "sandbox_url": self.url, "api_key": self.key}
+
+    @property
+    def installation(self) -> str:
+        """The id that all containers, networks and firewall rules of this server carry."""
+        return (self.home / "installation").read_text().strip()
+
     def start(self) -> None:
         """Start the process and return once it answers; its log is `<home>/test.log`."""
         with (self.home / "test.log").open("ab") as log:
@@ -93,6 +104,18 @@ class LiveServer:
             self.process.send_signal(how)
             self.process.wait(60)
             self.process = None
+
+    def call(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, object]:
+        """One API request with the developer key; returns the status and the decoded body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            encoded = None if body is None else json.dumps(body)
+            connection.request(method, path, encoded, {"X-API-KEY": self.key, **headers})
+            response = connection.getresponse()
+            text = response.read()
+            return response.status, json.loads(text) if text else None
+        finally:
+            connection.close()
 
     def remove(self) -> None:
         """End the server and everything that belongs to its installation."""

@@ -1,0 +1,52 @@
+"""Live servers on the real engine; each test file's server is removed with everything it started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import docker
+import pytest
+from e2b import Sandbox
+
+from support import engine
+from support.live import LiveServer
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[docker.DockerClient]:
+    client = engine.connect()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, client: docker.DockerClient) -> Iterator[LiveServer]:
+    live = LiveServer(tmp_path_factory.mktemp("sandlot"))
+    try:
+        live.start()
+        yield live
+    finally:
+        installation = live.installation
+        live.remove()
+    assert engine.find_leftovers(client, installation) == []
+
+
+@pytest.fixture
+def create(server: LiveServer) -> Iterator[Callable[..., Sandbox]]:
+    """Make sandboxes that end with the test."""
+    made: list[Sandbox] = []
+
+    def make(**options: Any) -> Sandbox:
+        sandbox = Sandbox.create(**{"timeout": 120, **options, **server.options})
+        made.append(sandbox)
+        return sandbox
+
+    yield make
+    for sandbox in made:
+        sandbox.kill()
+
+
+@pytest.fixture
+def sandbox(create: Callable[..., Sandbox]) -> Sandbox:
+    return create()
