@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Builds what sandboxes are made of, each part only when its recipe has changed: build.sh [all|agent|base|server]
+# Prints NAME=value lines for the server on standard output, progress on standard error.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$here")
+# shellcheck source=docker/debian.sh
+. "$here/debian.sh"
+
+say() { printf 'images: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+has_image() { docker image inspect "$1" >/dev/null 2>&1; }
+engine_arch() { docker version --format '{{.Server.Arch}}'; }
+
+# hash_of PATH…: twelve hex digits over names and contents, the engine's architecture included
+hash_of() {
+  { engine_arch; cd "$root"; find "$@" -type f -not -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum; } |
+    sha256sum | cut -c1-12
+}
+
+# build_image IMAGE CONTEXT DOCKERFILE [BUILD-ARG…]: docker build, its output shown only as it fails or on a terminal
+build_image() {
+  local image=$1 context=$2 file=$3 log started=$SECONDS
+  shift 3
+  log=$(mktemp)
+  say "building $image"
+  local arguments=()
+  for argument; do arguments+=(--build-arg "$argument"); done
+  if ! DOCKER_BUILDKIT=0 docker build --force-rm -t "$image" -f "$context/$file" "${arguments[@]}" "$context" 2>&1 |
+    tee "$log" | show_progress; then
+    tail -n 40 "$log" >&2
+    fail "building $image failed; the whole log is $log"
+  fi
+  rm -f "$log"
+  say "built $image in $((SECONDS - started)) s"
+}
+
+# On a terminal one line that is written over, elsewhere one line for each step.
+show_progress() {
+  if [ -t 2 ]; then
+    while IFS= read -r line; do printf '\r\033[K  %.110s' "$line" >&2; done
+    printf '\r\033[K' >&2
+  else
+    grep --line-buffered '^Step ' >&2 || true
+  fi
+}
+
+build_agent() {
+  local runtime code volume
+  runtime=sandlot/agent-runtime:$(hash_of docker/agent docker/debian.sh)
+  code=$(hash_of docker/agent docker/debian.sh envd/sandlot_envd envd/sandlot_protocol)
+  volume=sandlot-agent-$code
+  if ! is_filled "$volume"; then
+    has_image "$runtime" || build_runtime "$runtime"
+    fill_volume "$runtime" "$volume" "$code"
+  fi
+  printf 'SANDLOT_AGENT_VOLUME=%s\n' "$volume"
+}
+
+build_runtime() {
+  local context
+  ensure_debian
+  context=$(mktemp -d)
+  cp "$here"/agent/* "$context"
+  "$root/.venv/bin/uv" pip install --quiet --no-config --target "$context/wheels" --python-version 3.11 \
+    --python-platform "$(uname -m)-unknown-linux-gnu" --only-binary :all: --require-hashes -r "$here/agent/requirements.lock" >&2
+  build_image "$1" "$context" Dockerfile "BASE=$DEBIAN_IMAGE"
+  rm -rf "$context"
+}
+
+# The volume's label says what it holds; filling it is atomic, for the label is only believed with the mark inside.
+is_filled() {
+  docker volume inspect "$1" >/dev/null 2>&1 &&
+    [ -e "$(docker volume inspect --format '{{.Mountpoint}}' "$1")/.complete" ] ||
+    docker run --rm --network none -v "$1:/opt/sandlot:ro" "$DEBIAN_IMAGE" test -e /opt/sandlot/.complete 2>/dev/null
+}
+
+fill_volume() {
+  local runtime=$1 volume=$2 code=$3
+  say "filling volume $volume"
+  docker volume rm -f "$volume" >/dev/null
+  docker volume create --label "dev.sandlot.agent=$code" --label dev.sandlot.role=agent "$volume" >/dev/null
+  # The engine copies the image's tree into an empty volume before the command starts.
+  tar -C "$root/envd" --exclude=__pycache__ --exclude=proto --exclude=generate.py -c sandlot_envd sandlot_protocol |
+    docker run --rm -i --network none -v "$volume:/opt/sandlot" "$runtime" /opt/sandlot-recipe/add-code.sh
+}
+
+build_base() {
+  local hash image
+  hash=$(hash_of docker/base docker/debian.sh)
+  image=sandlot/base:$hash
+  if ! has_image "$image"; then
+    ensure_debian
+    build_image "$image" "$here/base" Dockerfile "BASE=$DEBIAN_IMAGE"
+  fi
+  docker tag "$image" sandlot/base:latest
+  printf 'SANDLOT_BASE_IMAGE=%s\n' "$image"
+}
+
+main() {
+  # One build at a time on a machine: the second finds what the first has built.
+  exec 9>"${TMPDIR:-/tmp}/sandlot-build.lock"
+  flock 9
+  case ${1:-all} in
+    all) build_agent; build_base ;;
+    agent) build_agent ;;
+    base) build_base ;;
+    *) fail "no such part: $1 (all, agent, base)" ;;
+  esac
+}
+
+main "$@"

@@ -1,0 +1,122 @@
+"""The server's subcommands of `sandlot`: serve, env, demo, doctor, down."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from sandlot_server import daemon
+from sandlot_server.errors import SandlotError
+from sandlot_server.settings import Settings
+
+Background = Annotated[bool, typer.Option("--background", help="Return once the server answers; it goes on running.")]
+Hint = Annotated[bool, typer.Option("--hint", help="Add what to try next, as comments.")]
+
+NEXT = """
+# Next: point this shell at Sandlot, then run any program that uses E2B:
+#   eval "$(make -s env)"
+#   python -c 'from e2b import Sandbox; print(Sandbox.create().commands.run("uname -a").stdout)'
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the server's subcommands to the `sandlot` command."""
+    for command in (serve, env, demo, doctor, down):
+        app.command()(command)
+
+
+def run_server() -> None:
+    """Run the server in this process until SIGTERM or SIGINT."""
+    from sandlot_server.app import serve as serve_app
+
+    settings = Settings()
+    with _telling_errors(), daemon.hold_pid_file(settings.home):
+        asyncio.run(serve_app(settings))
+
+
+def serve(background: Background = False) -> None:
+    """Run the server: the E2B API and the front door on one port."""
+    if not background:
+        run_server()
+        return
+    settings = Settings()
+    with _telling_errors():
+        pid, started = daemon.start(settings.home, settings.host, settings.port)
+    say = "server started" if started else "server already runs"
+    typer.echo(
+        f"{say}: http://{settings.host}:{settings.port} (pid {pid}, log {settings.home / 'server.log'})", err=True
+    )
+
+
+def env(hint: Hint = False) -> None:
+    """Print what points the official SDKs at this server, as shell exports."""
+    for name, value in _sdk_environment(Settings()).items():
+        typer.echo(f"export {name}={value}")
+    if hint:
+        typer.echo(NEXT, nl=False)
+
+
+def _sdk_environment(settings: Settings) -> dict[str, str]:
+    try:
+        key = (settings.home / "key").read_text().strip()
+    except FileNotFoundError:
+        _fail(f"there is no key in {settings.home}: start the server first with `make up` or `sandlot serve`")
+    url = f"http://{settings.host}:{settings.port}"
+    return {"E2B_API_URL": url, "E2B_SANDBOX_URL": url, "E2B_API_KEY": key}
+
+
+def demo() -> None:
+    """Run real code in a real sandbox through the official E2B SDK."""
+    settings = Settings()
+    if not daemon.answers(settings.host, settings.port):
+        _fail(f"nothing answers on http://{settings.host}:{settings.port}: start it with `make up` or `sandlot serve`")
+    program = [sys.executable, "-m", "sandlot_server.demo"]
+    raise typer.Exit(subprocess.run(program, env={**os.environ, **_sdk_environment(settings)}).returncode)
+
+
+def doctor() -> None:
+    """Look at everything that sandboxes need, and say how to mend what is missing."""
+    from sandlot_server.doctor import examine
+
+    console = Console(highlight=False)
+    failed = 0
+    for finding in examine(Settings()):
+        mark = "[green]ok[/]  " if finding.fix is None else "[red]FAIL[/]"
+        console.print(f"{mark} {finding.subject}: {finding.found}")
+        if finding.fix is not None:
+            failed += 1
+            console.print(f"     FIX: {finding.fix}", markup=False)
+    raise typer.Exit(1 if failed else 0)
+
+
+def down() -> None:
+    """Stop the server and remove its sandboxes, its network and its firewall rules."""
+    from sandlot_server.app import remove_installation
+
+    settings = Settings()
+    with _telling_errors():
+        stopped = daemon.stop(settings.home)
+        removed = asyncio.run(remove_installation(settings))
+    typer.echo(f"{'server stopped' if stopped else 'no server ran'}; {removed} containers removed", err=True)
+
+
+@contextmanager
+def _telling_errors() -> Iterator[None]:
+    """End the command with the message alone, without a stack trace, on a failure that was to be expected."""
+    try:
+        yield
+    except (daemon.DaemonError, SandlotError) as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"sandlot: {message}", err=True)
+    raise typer.Exit(1)

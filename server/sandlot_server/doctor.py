@@ -1,0 +1,127 @@
+"""Examines the machine for everything that sandboxes need; each finding that fails carries its remedy."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+from docker.errors import DockerException, ImageNotFound
+
+from sandlot_server import daemon
+from sandlot_server.settings import Settings
+
+AGENT_LABEL = "dev.sandlot.agent"
+MIN_DISK_GB = 5
+MIN_INOTIFY_INSTANCES = 128
+SHOW_AGENT = [
+    "/opt/sandlot/bin/python3.11",
+    "-I",
+    "-B",
+    "-c",
+    "import sandlot_envd, sys; print(sys.version.split()[0])",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, what was found, and how to mend it (None: nothing to mend)."""
+
+    subject: str
+    found: str
+    fix: str | None = None
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Yield one finding after the other, in the order in which things rest on each other."""
+    try:
+        client = docker.from_env()
+        version = client.version()
+    except DockerException as error:
+        yield Finding("engine", f"no Docker engine answers ({error})", "install Docker, or run `make up` as root")
+        return
+    yield Finding("engine", f"Docker {version['Version']}, API {version['ApiVersion']}, {version['Arch']}")
+    with client:
+        yield _check_base(client, settings)
+        yield _check_agent(client, settings)
+    yield _check_port(settings)
+    yield _check_disk(client)
+    yield _check_names(settings.domain)
+    yield _check_inotify()
+
+
+def _check_base(client: docker.DockerClient, settings: Settings) -> Finding:
+    try:
+        image = client.images.get(settings.base_image)
+    except ImageNotFound:
+        return Finding("base image", f"{settings.base_image} is missing", "run `make images`")
+    return Finding("base image", f"{settings.base_image}, {image.attrs['Size'] / 1e6:.0f} MB")
+
+
+def _check_agent(client: docker.DockerClient, settings: Settings) -> Finding:
+    """Start the agent's own Python in a container that holds nothing else it could use."""
+    volumes = client.volumes.list(filters={"label": AGENT_LABEL})
+    name = settings.agent_volume or (volumes[-1].name if volumes else None)
+    if name is None:
+        return Finding("agent", "no agent volume", "run `make images`")
+    try:
+        said = client.containers.run(
+            settings.base_image,
+            entrypoint=SHOW_AGENT,
+            volumes={name: {"bind": "/opt/sandlot", "mode": "ro"}},
+            network_mode="none",
+            remove=True,
+        )
+    except DockerException as error:
+        return Finding(
+            "agent", f"does not start from {name}: {error}", f"`docker volume rm {name}`, then `make images`"
+        )
+    return Finding("agent", f"{name}, Python {said.decode().strip()}")
+
+
+def _check_port(settings: Settings) -> Finding:
+    address = f"http://{settings.host}:{settings.port}"
+    pid = daemon.find_pid(settings.home)
+    if pid is not None and daemon.answers(settings.host, settings.port):
+        return Finding("server", f"{address} answers (pid {pid})")
+    if occupant := daemon.find_occupant(settings.port):
+        return Finding("server", f"port {settings.port} is taken by {occupant}", "stop it, or set SANDLOT_PORT")
+    return Finding("server", f"not running; {address} is free", "run `make up` or `sandlot serve --background`")
+
+
+def _check_disk(client: docker.DockerClient) -> Finding:
+    root = Path(client.info()["DockerRootDir"])
+    free = shutil.disk_usage(root if root.exists() else Path("/")).free / 1e9
+    fix = None if free >= MIN_DISK_GB else f"free some space on {root}: sandboxes share it and have no quota"
+    return Finding("disk", f"{free:.0f} GB free for images and sandboxes in {root}", fix)
+
+
+def _check_names(domain: str) -> Finding:
+    name = f"49983-doctor.{domain}"
+    try:
+        address = socket.getaddrinfo(name, None)[0][4][0]
+    except OSError:
+        return Finding(
+            "names",
+            f"*.{domain} does not resolve: URLs with a sandbox's own host name will not work here",
+            "Debian, Ubuntu: `apt-get install libnss-myhostname`; macOS and browsers resolve *.localhost themselves",
+        )
+    return Finding("names", f"{name} is {address}")
+
+
+def _check_inotify() -> Finding:
+    limits = {name: _read_limit(f"/proc/sys/fs/inotify/{name}") for name in ("max_user_instances", "max_user_watches")}
+    found = ", ".join(f"{name} {value}" for name, value in limits.items())
+    enough = limits["max_user_instances"] is None or limits["max_user_instances"] >= MIN_INOTIFY_INSTANCES
+    return Finding("file watching", found, None if enough else "`sysctl fs.inotify.max_user_instances=1024`")
+
+
+def _read_limit(path: str) -> int | None:
+    read: Callable[[], str] = Path(path).read_text
+    try:
+        return int(read())
+    except OSError:
+        return None
