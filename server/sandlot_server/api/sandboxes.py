@@ -1,0 +1,196 @@
+"""Routes of sandboxes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.datastructures import QueryParams
+
+from sandlot_server.api import schemas
+from sandlot_server.api.requests import read_body, read_sandbox_id, require_key
+from sandlot_server.errors import InvalidRequest
+from sandlot_server.listing import ALL_STATES, MAX_PAGE, Query, decode_token, list_page, parse_metadata
+from sandlot_server.models import NewSandbox, Sandbox
+from sandlot_server.names import parse_reference
+from sandlot_server.sandboxes import SandboxService
+
+router = APIRouter(dependencies=[Depends(require_key)])
+
+MIN_REFRESH_S = 15
+
+
+def _service(request: Request) -> SandboxService:
+    service: SandboxService = request.app.state.service
+    return service
+
+
+@router.post("/v2/sandboxes")
+async def create_v2(request: Request) -> Response:
+    """Create a sandbox; its agent always wants the access token."""
+    body = await read_body(request, schemas.CreateBody)
+    if body.secure is False:
+        raise InvalidRequest("Error when parsing request: 'secure=false' is not supported by this route")
+    return await _create(request, body.to_new_sandbox(default_timeout_s=schemas.V2_TIMEOUT_S, secure=True))
+
+
+@router.post("/sandboxes")
+async def create_v1(request: Request) -> Response:
+    """Create a sandbox as older clients do; its agent wants the access token when they say so."""
+    body = await read_body(request, schemas.CreateBody)
+    wanted = body.to_new_sandbox(default_timeout_s=schemas.V1_TIMEOUT_S, secure=bool(body.secure))
+    return await _create(request, wanted)
+
+
+async def _create(request: Request, wanted: NewSandbox) -> Response:
+    return _answer(request, await _service(request).create(wanted), 201)
+
+
+def _answer(request: Request, sandbox: Sandbox, status: int) -> Response:
+    return JSONResponse(schemas.shape_sandbox(sandbox, request.app.state.identity), status)
+
+
+@router.get("/v2/sandboxes")
+async def list_v2(request: Request) -> Response:
+    """List sandboxes, running and paused, in pages."""
+    query = _parse_query(request)
+    page = list_page(_service(request).list() if query is not None else [], query or Query())
+    headers = {"X-Next-Token": page.next_token} if page.next_token else {}
+    if query is None or "running" in query.states:
+        headers["X-Total-Running"] = str(page.running)
+    return JSONResponse([schemas.shape_listed(sandbox) for sandbox in page.sandboxes], headers=headers)
+
+
+@router.get("/sandboxes")
+async def list_v1(request: Request) -> Response:
+    """List the running sandboxes, newest first."""
+    metadata = parse_metadata(request.query_params.get("metadata", "")) if "metadata" in request.query_params else {}
+    sandboxes = _service(request).list()
+    query = Query(states=frozenset({"running"}), metadata=metadata, limit=max(len(sandboxes), 1))
+    return JSONResponse([schemas.shape_listed(sandbox) for sandbox in list_page(sandboxes, query).sandboxes])
+
+
+def _parse_query(request: Request) -> Query | None:
+    """What to list; None when the template that it is filtered by does not exist."""
+    given = request.query_params
+    order = given.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise InvalidRequest(f'Invalid order parameter: unknown order "{order}"')
+    template_id = None
+    if "template" in given:
+        template_id = _find_template(request, given["template"])
+        if template_id is None:
+            return None
+    return Query(
+        states=_parse_states(given),
+        metadata=parse_metadata(given["metadata"]) if "metadata" in given else {},
+        template_id=template_id,
+        started_after=_parse_time(given["startedAfter"]) if "startedAfter" in given else None,
+        ascending=order == "asc",
+        limit=_parse_limit(given.get("limit")),
+        cursor=decode_token(given["nextToken"], order == "asc") if given.get("nextToken") else None,
+    )
+
+
+def _find_template(request: Request, reference: str) -> str | None:
+    if ":" in reference:
+        raise InvalidRequest("Invalid template: tags are not supported here because sandboxes are not tag-scoped")
+    template = request.app.state.catalogue.find(parse_reference(reference)[0])
+    return template.id if template is not None else None
+
+
+def _parse_states(given: QueryParams) -> frozenset[str]:
+    """`state` holds one state or several joined by commas, and may be repeated."""
+    if "state" not in given:
+        return ALL_STATES
+    states = frozenset(",".join(given.getlist("state")).split(","))
+    if unknown := states - ALL_STATES:
+        raise InvalidRequest(f"Invalid state parameter: {', '.join(sorted(unknown))}")
+    return states
+
+
+def _parse_limit(text: str | None) -> int:
+    if text is None:
+        return MAX_PAGE
+    if not text.isdecimal() or int(text) < 1:
+        raise InvalidRequest("Invalid limit parameter: it must be a number of at least 1")
+    return min(int(text), MAX_PAGE)
+
+
+def _parse_time(text: str) -> datetime:
+    try:
+        # A `+` that was not encoded arrives as a blank.
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError as error:
+        raise InvalidRequest("Invalid startedAfter parameter: it must be a date and time of RFC 3339") from error
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+@router.get("/sandboxes/{sandbox_id}")
+async def get(request: Request) -> Response:
+    """Show a sandbox."""
+    sandbox = _service(request).get(read_sandbox_id(request))
+    return JSONResponse(schemas.shape_detail(sandbox, request.app.state.identity))
+
+
+@router.delete("/sandboxes/{sandbox_id}")
+async def kill(request: Request) -> Response:
+    """End a sandbox, paused or running."""
+    await _service(request).kill(read_sandbox_id(request))
+    return Response(status_code=204)
+
+
+@router.post("/v2/sandboxes/{sandbox_id}/connect")
+async def connect_v2(request: Request) -> Response:
+    """Extend a running sandbox, or resume a paused one."""
+    return await _connect(request, await read_body(request, schemas.ConnectBody, optional=True))
+
+
+@router.post("/sandboxes/{sandbox_id}/connect")
+async def connect_v1(request: Request) -> Response:
+    """The same for older clients, who always name a timeout."""
+    return await _connect(request, await read_body(request, schemas.ConnectBodyV1))
+
+
+async def _connect(request: Request, body: schemas.ConnectBody) -> Response:
+    sandbox, resumed = await _service(request).connect(
+        read_sandbox_id(request), body.timeout, memory=body.memory is not False
+    )
+    return _answer(request, sandbox, 201 if resumed else 200)
+
+
+@router.post("/sandboxes/{sandbox_id}/resume")
+async def resume(request: Request) -> Response:
+    """Resume a paused sandbox."""
+    body = await read_body(request, schemas.ResumeBody, optional=True)
+    sandbox = await _service(request).resume(
+        read_sandbox_id(request), body.timeout, memory=body.memory is not False, auto_pause=body.autoPause
+    )
+    return _answer(request, sandbox, 201)
+
+
+@router.post("/sandboxes/{sandbox_id}/pause")
+async def pause(request: Request) -> Response:
+    """Pause a running sandbox."""
+    body = await read_body(request, schemas.PauseBody, optional=True)
+    await _service(request).pause(
+        read_sandbox_id(request), memory=body.memory is not False, require_healthy=body.requireHealthyGuest is True
+    )
+    return Response(status_code=204)
+
+
+@router.post("/sandboxes/{sandbox_id}/timeout")
+async def set_timeout(request: Request) -> Response:
+    """Set when a running sandbox ends."""
+    body = await read_body(request, schemas.TimeoutBody)
+    await _service(request).set_timeout(read_sandbox_id(request), body.timeout)
+    return Response(status_code=204)
+
+
+@router.post("/sandboxes/{sandbox_id}/refreshes")
+async def refresh(request: Request) -> Response:
+    """Let a running sandbox live longer, as the first clients did."""
+    body = await read_body(request, schemas.RefreshBody, optional=True)
+    await _service(request).extend(read_sandbox_id(request), max(body.duration or 0, MIN_REFRESH_S))
+    return Response(status_code=204)

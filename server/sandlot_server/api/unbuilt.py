@@ -1,0 +1,46 @@
+"""Routes of E2B's API that this version does not have: each answers with an error that names the feature."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from sandlot_server.api.requests import require_key
+from sandlot_server.errors import NotBuilt
+
+FEATURES = {
+    "/sandboxes/metrics": "the metrics API",
+    "/sandboxes/{sandbox_id}/metrics": "the metrics API",
+    "/sandboxes/{sandbox_id}/logs": "the logs API",
+    "/v2/sandboxes/{sandbox_id}/logs": "the logs API",
+    "/sandboxes/{sandbox_id}/network": "changing the network of a sandbox",
+    "/sandboxes/{sandbox_id}/snapshots": "the snapshot API",
+    "/sandboxes/{sandbox_id}/fork": "the fork API",
+    "/snapshots": "the snapshot API",
+    "/templates": "the template API",
+    "/templates/{rest:path}": "the template API",
+    "/v2/templates": "the template API",
+    "/v2/templates/{rest:path}": "the template API",
+    "/v3/templates": "the template API",
+    "/default-templates": "the template API",
+    "/volumes": "the volume API",
+    "/volumes/{rest:path}": "the volume API",
+    "/secrets": "the secret API",
+    "/secrets/{rest:path}": "the secret API",
+    "/teams": "the team API",
+    "/teams/{rest:path}": "the team API",
+    "/api-keys": "the API key API",
+    "/api-keys/{rest:path}": "the API key API",
+}
+
+router = APIRouter(dependencies=[Depends(require_key)])
+
+
+def _add(path: str, feature: str) -> None:
+    async def refuse(request: Request) -> Response:
+        raise NotBuilt(feature)
+
+    router.add_api_route(path, refuse, methods=["GET", "POST", "PUT", "PATCH", "DELETE"], response_model=None)
+
+
+for _path, _feature in FEATURES.items():
+    _add(_path, _feature)

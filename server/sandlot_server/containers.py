@@ -1,0 +1,132 @@
+"""Containers from nothing to "its agent answers", and from there to "it is this sandbox"."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sandlot_server.agent import Agent
+from sandlot_server.errors import ContainerGone
+from sandlot_server.identity import Identity
+from sandlot_server.models import Sandbox, Template, now
+from sandlot_server.runtime.base import Container, ContainerSpec, Runtime
+from sandlot_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DEFAULT_USER = "user"
+STARTS_AT_ONCE = 4
+"""More containers starting at once than about twice the cores only make each of them slower."""
+
+
+class Containers:
+    """Makes containers that are ready to become sandboxes."""
+
+    def __init__(self, runtime: Runtime, identity: Identity, settings: Settings) -> None:
+        self._runtime = runtime
+        self._identity = identity
+        self._settings = settings
+        self._slots = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._awaited: dict[str, asyncio.Future[None]] = {}
+
+    def new_name(self) -> str:
+        """A name that no other container has."""
+        return f"sandlot-{self._identity.installation}-{secrets.token_hex(6)}"
+
+    def is_starting(self, name: str) -> bool:
+        """Whether this container is being made at this moment."""
+        return name in self._awaited
+
+    async def provision(self, name: str, template: Template) -> Container:
+        """Start a container and wait for its agent.
+
+        Raises EngineError, or AgentError when the agent does not come up; the caller then removes the container.
+        """
+        async with self._awaiting(name) as died:
+            began = time.perf_counter()
+            container = await self._runtime.start(self._specify(name, template))
+            started = time.perf_counter()
+            await self._wait_until_healthy(container, died)
+        healthy = time.perf_counter()
+        log.debug("%s: engine %.0f ms, agent %.0f ms", name, (started - began) * 1e3, (healthy - started) * 1e3)
+        return container
+
+    async def claim(self, container: Container, sandbox: Sandbox) -> None:
+        """Make a container that waits be this sandbox: one call to its agent. Raises AgentError."""
+        values = {
+            "sandboxID": sandbox.id,
+            "templateID": sandbox.spec.template_id,
+            "envVars": dict(sandbox.spec.env_vars),
+            "imageEnv": dict(container.image_env),
+            "defaultUser": DEFAULT_USER,
+            "bootID": sandbox.boot_id,
+            "timestamp": now().isoformat(),
+        }
+        if sandbox.spec.secure:
+            values["accessToken"] = self._identity.envd_token(sandbox.id)
+        await self.agent_of(container).init(values)
+
+    def agent_of(self, container: Container) -> Agent:
+        """The agent in a container."""
+        return Agent(container.address, container.agent_port, self._identity.control_token(container.name))
+
+    async def is_alive(self, name: str) -> bool:
+        """Whether the container runs or is paused; raises EngineError."""
+        try:
+            await self._runtime.attach(name)
+        except ContainerGone:
+            return False
+        return True
+
+    async def is_healthy(self, container: Container) -> bool:
+        """Whether the agent of a container answers now."""
+        return await self.agent_of(container).is_healthy()
+
+    async def boot(self, name: str) -> Container:
+        """Start a container that was shut down, and wait for its agent; raises as `provision` does."""
+        async with self._awaiting(name) as died:
+            container = await self._runtime.boot(name)
+            await self._wait_until_healthy(container, died)
+        return container
+
+    def note_death(self, name: str, reason: str) -> None:
+        """Do not go on waiting for the agent of a container that has ended."""
+        died = self._awaited.get(name)
+        if died is not None and not died.done():
+            died.set_exception(ContainerGone(f"the container ended before its agent answered: {reason}"))
+
+    @asynccontextmanager
+    async def _awaiting(self, name: str) -> AsyncIterator[asyncio.Future[None]]:
+        """Have a slot to start this container in, and a future that fails when the container ends meanwhile."""
+        self._awaited[name] = died = asyncio.get_running_loop().create_future()
+        try:
+            async with self._slots:
+                yield died
+        finally:
+            del self._awaited[name]
+            if died.done():
+                died.exception()  # seen, so that the loop does not report it as forgotten
+            died.cancel()
+
+    async def _wait_until_healthy(self, container: Container, died: asyncio.Future[None]) -> None:
+        waiting = asyncio.ensure_future(self.agent_of(container).wait_until_healthy(self._settings.agent_start_s))
+        try:
+            await asyncio.wait({waiting, died}, return_when=asyncio.FIRST_COMPLETED)
+            await (waiting if waiting.done() else died)
+        finally:
+            waiting.cancel()
+
+    def _specify(self, name: str, template: Template) -> ContainerSpec:
+        return ContainerSpec(
+            name=name,
+            template_id=template.id,
+            image=template.image,
+            control_token=self._identity.control_token(name),
+            cpu_count=template.cpu_count,
+            memory_mb=template.memory_mb,
+            pids_limit=self._settings.pids_limit,
+        )

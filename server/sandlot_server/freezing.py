@@ -1,0 +1,102 @@
+"""Pausing and resuming.
+
+The agent is told before its processes stand still and after they go on, since clocks run on meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import replace
+
+from sandlot_server.containers import Containers
+from sandlot_server.errors import AgentError, Conflict, EngineError, SandlotError
+from sandlot_server.models import SandboxState, now, seconds
+from sandlot_server.registry import Entry, Registry
+from sandlot_server.runtime.base import Container, Runtime
+from sandlot_server.store.base import Store
+
+log = logging.getLogger(__name__)
+
+
+class Freezer:
+    """Moves sandboxes between running and paused."""
+
+    def __init__(self, *, runtime: Runtime, store: Store, registry: Registry, containers: Containers) -> None:
+        self._runtime = runtime
+        self._store = store
+        self._registry = registry
+        self._containers = containers
+
+    async def pause(self, entry: Entry, *, memory: bool, require_healthy: bool) -> None:
+        """Pause a running sandbox. When the engine fails, the sandbox runs on; raises EngineError then."""
+        name = entry.sandbox.container
+        await self._store.save_sandbox(entry.change(SandboxState.PAUSING, filesystem_only=not memory))
+        self._registry.cut_off(entry.sandbox.id)
+        try:
+            await self._tell_freeze(entry, require_healthy)
+            await (self._runtime.pause(name) if memory else self._runtime.halt(name))
+        except SandlotError:
+            await self._store.save_sandbox(entry.change(SandboxState.RUNNING, filesystem_only=False))
+            await self._tell_unfreeze(entry)
+            raise
+        await self._store.save_sandbox(entry.change(SandboxState.PAUSED, end_at=now()))
+        log.info("%s paused%s", entry.sandbox.id, "" if memory else " without memory")
+
+    async def resume(self, entry: Entry, timeout_s: int, *, memory: bool, auto_pause: bool | None) -> None:
+        """Resume a paused sandbox. When that fails it stays paused; raises EngineError or AgentError then."""
+        afresh = entry.sandbox.filesystem_only or not memory
+        await self._store.save_sandbox(entry.change(SandboxState.RESUMING))
+        try:
+            container = await (self._reboot(entry) if afresh else self._thaw(entry))
+        except SandlotError:
+            await self._store.save_sandbox(entry.change(SandboxState.PAUSED))
+            raise
+        self._registry.place(entry, container)
+        if auto_pause is not None:
+            lifecycle = replace(entry.sandbox.spec.lifecycle, auto_pause=auto_pause)
+            entry.sandbox = replace(entry.sandbox, spec=replace(entry.sandbox.spec, lifecycle=lifecycle))
+        row = entry.change(SandboxState.RUNNING, end_at=now() + seconds(timeout_s), filesystem_only=False)
+        await self._store.save_sandbox(row)
+        log.info("%s resumed%s", entry.sandbox.id, " by a fresh boot" if afresh else "")
+
+    async def note_lost_memory(self, entry: Entry, reason: str) -> None:
+        """A paused container has ended: what is left of the sandbox are its files."""
+        log.warning("%s lost its memory while paused (%s); it will boot afresh", entry.sandbox.id, reason)
+        await self._store.save_sandbox(entry.change(filesystem_only=True))
+
+    async def _thaw(self, entry: Entry) -> Container:
+        name = entry.sandbox.container
+        await self._runtime.unpause(name)
+        container = await self._runtime.attach(name)
+        await self._containers.agent_of(container).unfreeze()
+        return container
+
+    async def _reboot(self, entry: Entry) -> Container:
+        """Start the container afresh; from here on there is no memory left to fall back to."""
+        name = entry.sandbox.container
+        await self._runtime.halt(name)
+        await self._store.save_sandbox(entry.change(boot_id=str(uuid.uuid4()), filesystem_only=True))
+        container = await self._containers.boot(name)
+        await self._containers.claim(container, entry.sandbox)
+        return container
+
+    async def _tell_freeze(self, entry: Entry, require_healthy: bool) -> None:
+        assert entry.container is not None
+        try:
+            await self._containers.agent_of(entry.container).freeze()
+        except AgentError as error:
+            if require_healthy:
+                raise Conflict(f"the sandbox's agent does not answer, so it is not paused: {error}") from error
+            log.warning("%s is paused although its agent does not answer: %s", entry.sandbox.id, error)
+
+    async def _tell_unfreeze(self, entry: Entry) -> None:
+        assert entry.container is not None
+        try:
+            await self._runtime.unpause(entry.sandbox.container)
+        except EngineError as error:
+            log.debug("%s needed no unpause: %s", entry.sandbox.id, error)
+        try:
+            await self._containers.agent_of(entry.container).unfreeze()
+        except AgentError as error:
+            log.error("%s does not answer after a pause that failed: %s", entry.sandbox.id, error)

@@ -1,0 +1,70 @@
+"""What makes this installation itself: its id, its secret and its developer key, kept in files of mode 0600."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+INSTALLATION_BYTES = 6
+SECRET_BYTES = 32
+KEY_BYTES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this installation is; every token of it derives from `secret`."""
+
+    installation: str
+    secret: str
+    api_key: str
+
+    def envd_token(self, sandbox_id: str) -> str:
+        """Access token of the sandbox's agent; the same for the sandbox's whole life."""
+        return self._derive(f"envd:{sandbox_id}")
+
+    def traffic_token(self, sandbox_id: str) -> str:
+        """Token that requests to a sandbox without public traffic must carry."""
+        return self._derive(f"traffic:{sandbox_id}")
+
+    def control_token(self, container: str) -> str:
+        """Token of the agent's control routes, known to the agent of this container alone."""
+        return self._derive(f"control:{container}")
+
+    def accepts_key(self, key: str) -> bool:
+        """Whether `key` is the developer key; takes the same time for every wrong one."""
+        return hmac.compare_digest(key.encode(), self.api_key.encode())
+
+    def _derive(self, what: str) -> str:
+        return hmac.digest(bytes.fromhex(self.secret), what.encode(), "sha256").hex()
+
+
+def load_identity(home: Path) -> Identity:
+    """Return the identity kept in `home`, made there on first use."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Identity(
+        installation=_keep(home / "installation", lambda: secrets.token_hex(INSTALLATION_BYTES)),
+        secret=_keep(home / "secret", lambda: secrets.token_hex(SECRET_BYTES)),
+        api_key=_keep(home / "key", lambda: "e2b_" + secrets.token_hex(KEY_BYTES)),
+    )
+
+
+def find_installation(home: Path) -> str | None:
+    """Return the id of the installation in `home`, or None when it never ran."""
+    try:
+        return (home / "installation").read_text().strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def _keep(path: Path, make: Callable[[], str]) -> str:
+    """Return the file's content; write it first where there is none, whole or not at all."""
+    if not path.exists():
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(make() + "\n")
+        draft.rename(path)
+    return path.read_text().strip()

@@ -1,0 +1,130 @@
+"""One installation, put together: the only place that knows which store and which runtime there are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from sandlot_server.api.app import create_app
+from sandlot_server.containers import Containers
+from sandlot_server.directory import SandboxDirectory
+from sandlot_server.freezing import Freezer
+from sandlot_server.identity import Identity, load_identity
+from sandlot_server.pool import Pool
+from sandlot_server.reconcile import Reconciler
+from sandlot_server.registry import Registry
+from sandlot_server.removal import Remover
+from sandlot_server.runtime.base import Runtime
+from sandlot_server.sandboxes import SandboxService
+from sandlot_server.settings import Settings
+from sandlot_server.store.base import Store
+from sandlot_server.store.sqlite import SqliteStore
+from sandlot_server.tasks import Tasks
+from sandlot_server.templates import Catalogue
+
+log = logging.getLogger(__name__)
+
+FINISH_S = 20
+"""How long the end of the server waits for removals that are under way; the next start finishes the rest."""
+
+
+class Installation:
+    """Services over one store and one runtime. `run` brings them to life."""
+
+    def __init__(self, settings: Settings, *, identity: Identity, store: Store, runtime: Runtime) -> None:
+        self.settings = settings
+        self.identity = identity
+        self.store = store
+        self.runtime = runtime
+        self.tasks = Tasks()
+        self.registry = Registry(identity)
+        self.catalogue = Catalogue(store)
+        self.containers = Containers(runtime, identity, settings)
+        self.remover = Remover(runtime=runtime, store=store, registry=self.registry, tasks=self.tasks)
+        self.pool = Pool(
+            settings,
+            containers=self.containers,
+            catalogue=self.catalogue,
+            remove=self.remover.remove_container,
+        )
+        self.service = SandboxService(
+            settings,
+            store=store,
+            catalogue=self.catalogue,
+            registry=self.registry,
+            containers=self.containers,
+            pool=self.pool,
+            freezer=Freezer(runtime=runtime, store=store, registry=self.registry, containers=self.containers),
+            remover=self.remover,
+            tasks=self.tasks,
+        )
+        self.directory = SandboxDirectory(self.registry, self.service, identity)
+        self.reconciler = Reconciler(
+            runtime=runtime,
+            store=store,
+            registry=self.registry,
+            containers=self.containers,
+            catalogue=self.catalogue,
+            pool=self.pool,
+            remover=self.remover,
+            service=self.service,
+        )
+
+    def create_app(self) -> FastAPI:
+        """The API over these services."""
+        return create_app(
+            settings=self.settings, identity=self.identity, service=self.service, catalogue=self.catalogue
+        )
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Take over what an earlier server left, then keep time, watch the engine and fill the pool.
+
+        At the end sandboxes go on running: the next server takes them over.
+        """
+        await self.store.open()
+        try:
+            await self.runtime.open()
+            await self.catalogue.load(self.settings)
+            watchers = Tasks()
+            watchers.spawn(self.reconciler.watch(), "watching the engine")
+            await self.reconciler.recover()
+            watchers.spawn(self.service.expiry.run(), "timeouts")
+            watchers.spawn(self.reconciler.run(), "comparing store and engine")
+            watchers.spawn(self.pool.run(), "filling the pool")
+            try:
+                yield
+            finally:
+                await watchers.cancel()
+                await self.tasks.finish(FINISH_S)
+        finally:
+            await self.runtime.close()
+            await self.store.close()
+
+
+def open_installation(
+    settings: Settings, *, runtime: Runtime | None = None, store: Store | None = None
+) -> Installation:
+    """Return the installation in `settings.home`, made on first use; tests hand in a runtime and a store."""
+    identity = load_identity(settings.home)
+    return Installation(
+        settings,
+        identity=identity,
+        store=store or SqliteStore(settings.database),
+        runtime=runtime or make_runtime(settings, identity.installation),
+    )
+
+
+def make_runtime(settings: Settings, installation: str) -> Runtime:
+    """The runtime that the settings name."""
+    if settings.runtime == "memory":
+        from sandlot_server.runtime.memory import MemoryRuntime
+
+        return MemoryRuntime()
+    # Imported here, since it takes a third of a second and a memory runtime has no use for it.
+    from sandlot_server.runtime.docker_engine import DockerEngine
+
+    return DockerEngine(settings, installation)

@@ -1,0 +1,125 @@
+"""What the server reasons about: sandboxes, templates, states. Plain immutable data, no I/O."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+ID_ALPHABET = string.ascii_lowercase + string.digits
+ID_LENGTH = 20
+
+
+class SandboxState(StrEnum):
+    """Where a sandbox is in its life; all but RUNNING and PAUSED last only as long as one operation."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    RESUMING = "resuming"
+    SNAPSHOTTING = "snapshotting"
+    KILLING = "killing"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no operation is under way."""
+        return self in (SandboxState.RUNNING, SandboxState.PAUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What a sandbox is made from: one build of a template, under the names it is known by."""
+
+    id: str
+    build_id: str
+    names: tuple[str, ...]
+    image: str
+    cpu_count: int
+    memory_mb: int
+
+    @property
+    def alias(self) -> str | None:
+        """The name that sandboxes show."""
+        return self.names[0] if self.names else None
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """What happens at the end of the timeout, and on traffic to a paused sandbox."""
+
+    auto_pause: bool = False
+    auto_pause_memory: bool = True
+    auto_resume: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ingress:
+    """Who may reach a sandbox's ports through the front door, and how the request looks inside."""
+
+    allow_public_traffic: bool = True
+    mask_request_host: str | None = None
+    https_ports: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewSandbox:
+    """A request for a sandbox, checked for form but not yet for what it names."""
+
+    template: str
+    timeout_s: int
+    secure: bool
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    env_vars: Mapping[str, str] = field(default_factory=dict)
+    lifecycle: Lifecycle = Lifecycle()
+    ingress: Ingress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSpec:
+    """What was asked for when the sandbox was created; it holds for the sandbox's whole life."""
+
+    template_id: str
+    build_id: str
+    alias: str | None
+    cpu_count: int
+    memory_mb: int
+    timeout_s: int
+    secure: bool = True
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    env_vars: Mapping[str, str] = field(default_factory=dict)
+    lifecycle: Lifecycle = Lifecycle()
+    ingress: Ingress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """One sandbox as it is now."""
+
+    id: str
+    container: str
+    state: SandboxState
+    started_at: datetime
+    end_at: datetime
+    spec: SandboxSpec
+    boot_id: str
+    filesystem_only: bool = False
+    """Paused without memory: resuming boots it afresh."""
+
+
+def new_sandbox_id() -> str:
+    """Return an id that no other sandbox has: `i` and 20 characters of [a-z0-9]."""
+    return "i" + "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
+
+
+def now() -> datetime:
+    """The present moment in UTC."""
+    return datetime.now(UTC)
+
+
+def seconds(value: float) -> timedelta:
+    """A duration of `value` seconds."""
+    return timedelta(seconds=value)

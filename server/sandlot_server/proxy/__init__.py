@@ -1,0 +1,1 @@
+"""The front door: one port in front of the API and of every sandbox."""

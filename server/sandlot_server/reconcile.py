@@ -1,0 +1,158 @@
+"""Makes store and engine agree: after a crash, after the engine was away, and now and then in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from sandlot_server.containers import Containers
+from sandlot_server.errors import SandlotError
+from sandlot_server.models import SandboxState
+from sandlot_server.pool import Pool
+from sandlot_server.registry import Entry, Registry
+from sandlot_server.removal import Remover
+from sandlot_server.runtime.base import ContainerInfo, Death, Role, Runtime, Status
+from sandlot_server.sandboxes import SandboxService
+from sandlot_server.store.base import Store
+from sandlot_server.templates import Catalogue
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 60
+RECONNECT_S = 1
+DIED_MEANWHILE = "its container ended while nobody watched"
+
+
+class Reconciler:
+    """Finishes what was half done, adopts what runs, removes what nobody knows."""
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        store: Store,
+        registry: Registry,
+        containers: Containers,
+        catalogue: Catalogue,
+        pool: Pool,
+        remover: Remover,
+        service: SandboxService,
+    ) -> None:
+        self._runtime = runtime
+        self._store = store
+        self._registry = registry
+        self._containers = containers
+        self._catalogue = catalogue
+        self._pool = pool
+        self._remover = remover
+        self._service = service
+
+    async def recover(self) -> None:
+        """Take over what an earlier server left; call once, before anything else happens."""
+        infos = {info.name: info for info in await self._runtime.list()}
+        for sandbox in await self._store.load_sandboxes():
+            entry = self._registry.add(sandbox)
+            info = infos.pop(sandbox.container, None)
+            try:
+                await self._recover(entry, info.status if info else None)
+            except SandlotError as error:
+                await self._remover.kill(entry, f"it could not be taken over after a restart: {error}")
+        for info in infos.values():
+            await self._adopt(info)
+
+    async def _recover(self, entry: Entry, status: Status | None) -> None:
+        state = entry.state
+        if state in (SandboxState.STARTING, SandboxState.KILLING):
+            self._remover.discard(entry)
+        elif status is None:
+            await self._remover.kill(entry, "its container is gone")
+        elif state in (SandboxState.PAUSED, SandboxState.RESUMING):
+            await self._recover_paused(entry, status)
+        elif state is SandboxState.PAUSING and status is not Status.RUNNING:
+            await self._recover_pausing(entry, status)
+        elif status in (Status.RUNNING, Status.PAUSED):
+            await self._recover_running(entry, status)
+        else:
+            await self._remover.kill(entry, DIED_MEANWHILE)
+
+    async def _recover_running(self, entry: Entry, status: Status) -> None:
+        """It runs, or something stopped it on its way: let it go on."""
+        name = entry.sandbox.container
+        if status is Status.PAUSED:
+            await self._runtime.unpause(name)
+        container = await self._runtime.attach(name)
+        if entry.state is not SandboxState.RUNNING or status is Status.PAUSED:
+            await self._containers.agent_of(container).unfreeze()
+        self._registry.place(entry, container)
+        await self._store.save_sandbox(entry.change(SandboxState.RUNNING, filesystem_only=False))
+        self._service.expiry.schedule(entry.sandbox.id, entry.sandbox.end_at)
+
+    async def _recover_pausing(self, entry: Entry, status: Status) -> None:
+        """The engine had paused it, or ended it on purpose: what is left is to say so."""
+        if status is Status.PAUSED or entry.sandbox.filesystem_only:
+            await self._store.save_sandbox(entry.change(SandboxState.PAUSED))
+        else:
+            await self._remover.kill(entry, DIED_MEANWHILE)
+
+    async def _recover_paused(self, entry: Entry, status: Status) -> None:
+        """It is paused, or a resume that nobody was told of had begun: take that back."""
+        name = entry.sandbox.container
+        without_memory = entry.sandbox.filesystem_only or status in (Status.EXITED, Status.CREATED)
+        if without_memory and status in (Status.RUNNING, Status.PAUSED):
+            await self._runtime.halt(name)
+        elif status is Status.RUNNING:
+            await self._runtime.pause(name)
+        if without_memory and not entry.sandbox.filesystem_only:
+            log.warning("%s lost its memory while paused; it will boot afresh", entry.sandbox.id)
+        await self._store.save_sandbox(entry.change(SandboxState.PAUSED, filesystem_only=without_memory))
+
+    async def _adopt(self, info: ContainerInfo) -> None:
+        """Let a container without a row wait in the pool, if it is fit for that; else remove it."""
+        template = self._catalogue.find(info.template_id)
+        if template and info.current and info.role == Role.SANDBOX and info.status is Status.RUNNING:
+            try:
+                container = await self._runtime.attach(info.name)
+                if await self._containers.is_healthy(container) and self._pool.adopt(template, container):
+                    return
+            except SandlotError as error:
+                log.warning("container %s cannot wait in the pool: %s", info.name, error)
+        self._remover.remove_container(info.name)
+
+    async def sweep(self) -> None:
+        """Compare while everything goes on: note deaths that were missed, remove what nobody knows."""
+        infos = await self._runtime.list()
+        alive = {info.name for info in infos if info.status in (Status.RUNNING, Status.PAUSED)}
+        for entry in self._registry:
+            if entry.state is SandboxState.KILLING:
+                self._remover.dispose(entry)
+            elif entry.sandbox.container not in alive:
+                self._service.note_death(Death(entry.sandbox.container, DIED_MEANWHILE))
+        for name in {info.name for info in infos} - alive:
+            self._pool.forget(name)
+        for info in infos:
+            if info.role == Role.SANDBOX and not self._is_known(info.name):
+                log.warning("container %s belongs to no sandbox and is removed", info.name)
+                self._remover.remove_container(info.name)
+
+    def _is_known(self, name: str) -> bool:
+        starting = self._containers.is_starting(name)
+        return starting or self._pool.holds(name) or self._registry.find_container(name) is not None
+
+    async def run(self) -> None:
+        """Sweep now and then until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self.sweep()
+            except SandlotError as error:
+                log.warning("store and engine could not be compared: %s", error)
+
+    async def watch(self) -> None:
+        """Follow the deaths of containers until cancelled, through any number of restarts of the engine."""
+        while True:
+            try:
+                async for death in self._runtime.watch():
+                    self._service.note_death(death)
+            except SandlotError as error:
+                log.warning("the engine went away: %s", error)
+            await asyncio.sleep(RECONNECT_S)

@@ -1,0 +1,124 @@
+"""The sandboxes that are alive, in memory: what the front door and every request look up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sandlot_server.identity import Identity
+from sandlot_server.models import Sandbox, SandboxState
+from sandlot_server.proxy.directory import Endpoint
+from sandlot_server.runtime.base import Container
+
+REACHABLE = (SandboxState.RUNNING, SandboxState.SNAPSHOTTING)
+
+
+class Entry:
+    """One sandbox that is alive: its row, where its agent listens, and whether an operation is under way."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.container: Container | None = None
+        self.endpoint: Endpoint | None = None
+        self.settled = asyncio.Event()
+        self._show_settled()
+
+    @property
+    def state(self) -> SandboxState:
+        """What the sandbox does."""
+        return self.sandbox.state
+
+    def change(
+        self,
+        state: SandboxState | None = None,
+        *,
+        end_at: datetime | None = None,
+        boot_id: str | None = None,
+        filesystem_only: bool | None = None,
+        container: str | None = None,
+    ) -> Sandbox:
+        """Change the row in memory, at once; the caller saves it. Returns the row."""
+        wanted: dict[str, Any] = {
+            "state": state,
+            "end_at": end_at,
+            "boot_id": boot_id,
+            "filesystem_only": filesystem_only,
+            "container": container,
+        }
+        self.sandbox = replace(self.sandbox, **{name: value for name, value in wanted.items() if value is not None})
+        self._show_settled()
+        return self.sandbox
+
+    def _show_settled(self) -> None:
+        if self.state.is_settled or self.state is SandboxState.KILLING:
+            self.settled.set()
+        else:
+            self.settled.clear()
+
+
+class Registry:
+    """Entries by sandbox id and by container."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._entries: dict[str, Entry] = {}
+        self._listeners: list[Callable[[str], None]] = []
+
+    def on_unreachable(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with the id of each sandbox at the moment in which nobody may talk to it any more."""
+        self._listeners.append(listener)
+
+    def add(self, sandbox: Sandbox) -> Entry:
+        """Remember a sandbox."""
+        entry = self._entries[sandbox.id] = Entry(sandbox)
+        return entry
+
+    def remove(self, sandbox_id: str) -> None:
+        """Forget a sandbox."""
+        self._entries.pop(sandbox_id, None)
+
+    def get(self, sandbox_id: str) -> Entry | None:
+        """Return the entry of a sandbox."""
+        return self._entries.get(sandbox_id)
+
+    def find_container(self, name: str) -> Entry | None:
+        """Return the entry whose sandbox lives in this container."""
+        return next((entry for entry in self if entry.sandbox.container == name), None)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(list(self._entries.values()))
+
+    def count_active(self) -> int:
+        """How many sandboxes take up memory and CPU: all but the paused ones and those being removed."""
+        idle = (SandboxState.PAUSED, SandboxState.KILLING)
+        return sum(entry.state not in idle for entry in self._entries.values())
+
+    def place(self, entry: Entry, container: Container) -> None:
+        """Note where the sandbox's agent listens."""
+        sandbox = entry.sandbox
+        ingress = sandbox.spec.ingress
+        private = ingress is not None and not ingress.allow_public_traffic
+        entry.container = container
+        entry.endpoint = Endpoint(
+            sandbox_id=sandbox.id,
+            address=container.address,
+            agent_port=container.agent_port,
+            control_token=self._identity.control_token(container.name),
+            envd_token=self._identity.envd_token(sandbox.id) if sandbox.spec.secure else None,
+            traffic_token=self._identity.traffic_token(sandbox.id) if private else None,
+            mask_request_host=ingress.mask_request_host if ingress else None,
+            https_ports=frozenset(ingress.https_ports) if ingress else frozenset(),
+        )
+
+    def find_endpoint(self, sandbox_id: str) -> Endpoint | None:
+        """Where the sandbox can be reached now; None when it cannot."""
+        entry = self._entries.get(sandbox_id)
+        return entry.endpoint if entry is not None and entry.state in REACHABLE else None
+
+    def cut_off(self, sandbox_id: str) -> None:
+        """Tell everyone who holds connections to the sandbox to end them."""
+        for listener in self._listeners:
+            listener(sandbox_id)

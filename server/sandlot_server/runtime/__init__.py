@@ -1,0 +1,1 @@
+"""What runs sandboxes: containers, behind one small interface."""

@@ -1,0 +1,112 @@
+"""The interface to whatever runs containers. It knows containers and images, and nothing of sandboxes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class Role(StrEnum):
+    """What a container of ours is for; kept in a label."""
+
+    SANDBOX = "sandbox"
+    BUILD = "build"
+    TOOL = "tool"
+
+
+class Status(StrEnum):
+    """What a container does."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """How to start a container that holds a sandbox."""
+
+    name: str
+    template_id: str
+    image: str
+    control_token: str
+    cpu_count: int
+    memory_mb: int
+    pids_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A started container: where its agent listens and what its image declares."""
+
+    name: str
+    address: str
+    agent_port: int
+    image_id: str
+    image_env: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerInfo:
+    """One of our containers, as the engine knows it."""
+
+    name: str
+    role: str
+    template_id: str
+    status: Status
+    current: bool
+    """Whether image and agent are still those that a new container would get."""
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A container ended, whoever ended it."""
+
+    container: str
+    reason: str
+
+
+class Runtime(Protocol):
+    """Runs containers of one installation; those of others it neither lists nor touches.
+
+    Every method raises EngineUnavailable when the engine does not answer and EngineError when it refuses.
+    """
+
+    async def open(self) -> None:
+        """Make the engine ready for sandboxes, isolation included; raises IsolationFailed where that cannot be."""
+
+    async def close(self) -> None:
+        """Let go of the engine; containers go on running."""
+
+    async def start(self, spec: ContainerSpec) -> Container:
+        """Create and start a container; its agent may not answer yet."""
+
+    async def attach(self, name: str) -> Container:
+        """Return a container that already runs or is paused; raises ContainerGone when it does neither."""
+
+    async def remove(self, name: str) -> None:
+        """End the container and remove all that belongs to it; nothing happens when there is none."""
+
+    async def pause(self, name: str) -> None:
+        """Stop every process of the container where it is; raises ContainerGone when it has ended."""
+
+    async def unpause(self, name: str) -> None:
+        """Let a paused container go on; raises ContainerGone when it has ended."""
+
+    async def halt(self, name: str) -> None:
+        """End every process of the container, but keep its files; raises ContainerGone when there is none."""
+
+    async def boot(self, name: str) -> Container:
+        """Start a halted container afresh on its files; its agent may not answer yet."""
+
+    async def list(self) -> list[ContainerInfo]:
+        """Return all containers of this installation, whatever they do."""
+
+    def watch(self) -> AsyncIterator[Death]:
+        """Yield every death of a container from now on; raises EngineUnavailable when the engine goes away."""
+
+    async def destroy(self) -> int:
+        """Remove all of this installation's containers, networks and firewall rules; returns how many containers."""

@@ -1,0 +1,158 @@
+"""A runtime without containers: each one is an HTTP server in this process that answers as an agent would.
+
+It is shipped so that everything above the runtime can be tried in milliseconds, failures included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from sandlot_server.errors import ContainerGone, EngineError
+from sandlot_server.runtime.base import Container, ContainerInfo, ContainerSpec, Death, Role, Status
+from sandlot_server.runtime.memory_agent import MemoryAgent
+
+Hook = Callable[[str, str], None]
+"""Called with the operation and the container's name before each operation; what it raises is what happens."""
+
+
+class _Box:
+    """One pretended container."""
+
+    def __init__(self, spec: ContainerSpec) -> None:
+        self.spec = spec
+        self.agent = MemoryAgent(spec.control_token)
+        self.status = Status.CREATED
+
+
+class MemoryRuntime:
+    """Pretended containers; `before` may raise to make an operation fail, `start_delay_s` makes starting slow."""
+
+    def __init__(self, *, before: Hook | None = None, start_delay_s: float = 0) -> None:
+        self._before = before or (lambda operation, name: None)
+        self._start_delay_s = start_delay_s
+        self._boxes: dict[str, _Box] = {}
+        self._watchers: set[asyncio.Queue[Death]] = set()
+
+    async def open(self) -> None:
+        """Nothing to make ready."""
+
+    async def close(self) -> None:
+        """Pretended containers go on, as real ones would."""
+
+    async def start(self, spec: ContainerSpec) -> Container:
+        """Start an agent on a port of its own."""
+        self._before("start", spec.name)
+        if spec.name in self._boxes:
+            raise EngineError(f"there is a container {spec.name} already")
+        box = self._boxes[spec.name] = _Box(spec)
+        await asyncio.sleep(self._start_delay_s)
+        self._before("started", spec.name)
+        await box.agent.start()
+        box.status = Status.RUNNING
+        return self._describe(box)
+
+    async def attach(self, name: str) -> Container:
+        """Return the container when its agent runs."""
+        self._before("attach", name)
+        return self._describe(self._find(name))
+
+    async def remove(self, name: str) -> None:
+        """End the agent and forget it."""
+        self._before("remove", name)
+        box = self._boxes.get(name)
+        if box is None:
+            return
+        await self._end(box, "killed")
+        self._boxes.pop(name, None)
+
+    async def pause(self, name: str) -> None:
+        """The agent stops answering."""
+        self._before("pause", name)
+        box = self._find(name)
+        if box.status is Status.PAUSED:
+            raise EngineError(f"container {name} is already paused")
+        box.agent.freeze()
+        box.status = Status.PAUSED
+
+    async def unpause(self, name: str) -> None:
+        """The agent answers again, what it was asked meanwhile too."""
+        self._before("unpause", name)
+        box = self._find(name)
+        if box.status is not Status.PAUSED:
+            raise EngineError(f"container {name} is not paused")
+        box.agent.thaw()
+        box.status = Status.RUNNING
+
+    async def halt(self, name: str) -> None:
+        """End the agent and keep the container."""
+        self._before("halt", name)
+        box = self._boxes.get(name)
+        if box is None:
+            raise ContainerGone(f"there is no container {name}")
+        await self._end(box, "halted")
+
+    async def boot(self, name: str) -> Container:
+        """Start a new agent in the container."""
+        self._before("boot", name)
+        box = self._boxes.get(name)
+        if box is None:
+            raise ContainerGone(f"there is no container {name}")
+        box.agent = MemoryAgent(box.spec.control_token)
+        await box.agent.start()
+        box.status = Status.RUNNING
+        return self._describe(box)
+
+    async def list(self) -> list[ContainerInfo]:
+        """Return all containers."""
+        self._before("list", "")
+        return [
+            ContainerInfo(box.spec.name, Role.SANDBOX, box.spec.template_id, box.status, current=True)
+            for box in self._boxes.values()
+        ]
+
+    async def watch(self) -> AsyncIterator[Death]:
+        """Yield deaths."""
+        queue: asyncio.Queue[Death] = asyncio.Queue()
+        self._watchers.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._watchers.discard(queue)
+
+    async def destroy(self) -> int:
+        """Remove everything."""
+        names = list(self._boxes)
+        for name in names:
+            await self.remove(name)
+        return len(names)
+
+    async def crash(self, name: str, reason: str = "process 1 ended") -> None:
+        """Let a container die by itself, as one that runs out of memory does."""
+        await self._end(self._find(name), reason)
+
+    def agent(self, name: str) -> MemoryAgent:
+        """The agent of a container, to look at what it was told."""
+        return self._find(name).agent
+
+    def _find(self, name: str) -> _Box:
+        box = self._boxes.get(name)
+        if box is None or box.status not in (Status.RUNNING, Status.PAUSED):
+            raise ContainerGone(f"container {name} does not run")
+        return box
+
+    def _describe(self, box: _Box) -> Container:
+        return Container(
+            name=box.spec.name,
+            address="127.0.0.1",
+            agent_port=box.agent.port,
+            image_id=box.spec.image,
+            image_env={"PATH": "/usr/local/bin:/usr/bin:/bin"},
+        )
+
+    async def _end(self, box: _Box, reason: str) -> None:
+        await box.agent.stop()
+        box.status = Status.EXITED
+        for queue in self._watchers:
+            queue.put_nowait(Death(box.spec.name, reason))

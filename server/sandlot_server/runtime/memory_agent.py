@@ -1,0 +1,121 @@
+"""An agent that runs nothing: it answers the calls that a server makes while a sandbox lives."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import httptools
+
+from sandlot_protocol.http import CONTROL_ROUTES, CONTROL_TOKEN_HEADER
+
+REASONS = {200: "OK", 204: "No Content", 401: "Unauthorized", 404: "Not Found"}
+
+
+class MemoryAgent:
+    """One loopback HTTP server; remembers what it was told."""
+
+    def __init__(self, control_token: str) -> None:
+        self.control_token = control_token
+        self.inits: list[dict[str, Any]] = []
+        self.calls: list[str] = []
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._connections: set[_Connection] = set()
+        self._thawed = asyncio.Event()
+        self._thawed.set()
+
+    async def start(self) -> None:
+        """Listen on a port of 127.0.0.1 that the system chooses."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Connection(self, self._connections), "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """End, connections included."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.abort()
+
+    def freeze(self) -> None:
+        """Answer nothing until the thaw."""
+        self._thawed.clear()
+
+    def thaw(self) -> None:
+        """Answer again."""
+        self._thawed.set()
+
+    async def answer(self, method: str, path: str, token: str, body: bytes) -> tuple[int, bytes]:
+        """Return status and body for a request, once the agent is not frozen."""
+        await self._thawed.wait()
+        self.calls.append(f"{method} {path}")
+        if path in CONTROL_ROUTES and token != self.control_token:
+            return 401, b'{"code":401,"message":"control token missing or wrong"}'
+        if (method, path) == ("POST", "/init"):
+            self.inits.append(json.loads(body or b"{}"))
+            return 204, b""
+        if (method, path) in {("GET", "/health"), ("POST", "/freeze"), ("POST", "/unfreeze")}:
+            return 204, b""
+        return 404, b'{"code":404,"message":"this agent runs nothing"}'
+
+
+class _Connection(asyncio.Protocol):
+    """One client: requests are answered one after the other."""
+
+    def __init__(self, agent: MemoryAgent, peers: set[_Connection]) -> None:
+        self._agent = agent
+        self._peers = peers
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._queue: asyncio.Queue[tuple[str, str, str, bytes]] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._url, self._token, self._body = b"", "", b""
+
+    def abort(self) -> None:
+        """End the connection without a goodbye."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._peers.add(self)
+        self._task = asyncio.ensure_future(self._serve(transport))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._peers.discard(self)
+        if self._task is not None:
+            self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.abort()
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.decode("latin-1").lower() == CONTROL_TOKEN_HEADER:
+            self._token = value.decode("latin-1")
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        path = self._url.decode("latin-1").partition("?")[0]
+        self._queue.put_nowait((self._parser.get_method().decode(), path, self._token, self._body))
+        self._begin()
+
+    async def _serve(self, transport: asyncio.Transport) -> None:
+        while True:
+            status, body = await self._agent.answer(*await self._queue.get())
+            length = "" if status == 204 else f"Content-Length: {len(body)}\r\n"
+            head = f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: application/json\r\n{length}\r\n"
+            transport.write(head.encode() + body)

@@ -1,0 +1,317 @@
+"""The life of sandboxes: every rule of creating, finding, keeping alive, pausing and killing them.
+
+One operation at a time: the state says which, and it is saved before the operation begins, so that a server that
+crashes in the middle knows afterwards what to finish or to undo (see reconcile.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from datetime import datetime
+
+from sandlot_server.containers import Containers
+from sandlot_server.errors import (
+    AgentError,
+    CapacityExceeded,
+    Conflict,
+    InvalidRequest,
+    SandboxNotFound,
+    SandlotError,
+)
+from sandlot_server.expiry import Expiry
+from sandlot_server.freezing import Freezer
+from sandlot_server.models import (
+    NewSandbox,
+    Sandbox,
+    SandboxSpec,
+    SandboxState,
+    Template,
+    new_sandbox_id,
+    now,
+    seconds,
+)
+from sandlot_server.pool import Pool
+from sandlot_server.registry import Entry, Registry
+from sandlot_server.removal import Remover
+from sandlot_server.runtime.base import Container, Death
+from sandlot_server.settings import Settings
+from sandlot_server.store.base import Store
+from sandlot_server.tasks import Tasks
+from sandlot_server.templates import Catalogue
+
+log = logging.getLogger(__name__)
+
+HOUR_S = 3600
+RETRY_EXPIRY_S = 5
+MIN_WAKE_S = 300
+"""A sandbox woken by traffic lives at least this long."""
+BUSY = {
+    SandboxState.STARTING: "being started",
+    SandboxState.PAUSING: "being paused",
+    SandboxState.RESUMING: "being resumed",
+    SandboxState.SNAPSHOTTING: "being snapshotted",
+}
+
+
+class SandboxService:
+    """All sandboxes of this installation."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: Store,
+        catalogue: Catalogue,
+        registry: Registry,
+        containers: Containers,
+        pool: Pool,
+        freezer: Freezer,
+        remover: Remover,
+        tasks: Tasks,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._catalogue = catalogue
+        self._registry = registry
+        self._containers = containers
+        self._pool = pool
+        self._freezer = freezer
+        self._remover = remover
+        self._tasks = tasks
+        self.expiry = Expiry(self._ring)
+
+    async def create(self, wanted: NewSandbox) -> Sandbox:
+        """Return a new sandbox whose agent answers.
+
+        Raises TemplateNotFound, InvalidRequest (timeout), CapacityExceeded, EngineError or AgentError; after a
+        failure nothing of the sandbox is left.
+        """
+        began = time.perf_counter()
+        template = self._catalogue.resolve(wanted.template)
+        self._check_timeout(wanted.timeout_s)
+        self._admit()
+        warm = self._pool.take(template)
+        entry = self._register(wanted, template, warm.name if warm else self._containers.new_name())
+        try:
+            await self._store.save_sandbox(entry.sandbox)
+            container = await self._obtain(entry, template, warm)
+            self._registry.place(entry, container)
+            await self._store.save_sandbox(entry.change(SandboxState.RUNNING))
+        except BaseException:
+            self._remover.discard(entry)
+            raise
+        self.expiry.schedule(entry.sandbox.id, entry.sandbox.end_at)
+        took_ms = (time.perf_counter() - began) * 1e3
+        log.info("%s created from %s in %.0f ms%s", entry.sandbox.id, template.id, took_ms, ", warm" if warm else "")
+        return entry.sandbox
+
+    def _register(self, wanted: NewSandbox, template: Template, container: str) -> Entry:
+        spec = SandboxSpec(
+            template_id=template.id,
+            build_id=template.build_id,
+            alias=template.alias,
+            cpu_count=template.cpu_count,
+            memory_mb=template.memory_mb,
+            timeout_s=wanted.timeout_s,
+            secure=wanted.secure,
+            metadata=wanted.metadata,
+            env_vars=wanted.env_vars,
+            lifecycle=wanted.lifecycle,
+            ingress=wanted.ingress,
+        )
+        began = now()
+        end_at = began + seconds(wanted.timeout_s)
+        sandbox = Sandbox(
+            new_sandbox_id(), container, SandboxState.STARTING, began, end_at, spec, boot_id=str(uuid.uuid4())
+        )
+        return self._registry.add(sandbox)
+
+    async def _obtain(self, entry: Entry, template: Template, warm: Container | None) -> Container:
+        """Return a container that is this sandbox: the warm one, or a new one where there is none or it fails."""
+        if warm is not None:
+            try:
+                await self._containers.claim(warm, entry.sandbox)
+                return warm
+            except AgentError as error:
+                log.warning("the waiting container %s failed: %s", warm.name, error)
+                await self._store.save_sandbox(entry.change(container=self._containers.new_name()))
+                self._remover.remove_container(warm.name)
+        container = await self._containers.provision(entry.sandbox.container, template)
+        await self._containers.claim(container, entry.sandbox)
+        return container
+
+    def _admit(self) -> None:
+        if self._registry.count_active() >= self._settings.max_sandboxes:
+            raise CapacityExceeded(
+                f"you have reached the maximum number of concurrent sandboxes ({self._settings.max_sandboxes}); "
+                "kill or pause some, or raise SANDLOT_MAX_SANDBOXES"
+            )
+
+    def _check_timeout(self, timeout_s: int) -> None:
+        if timeout_s <= 0:
+            raise InvalidRequest("Timeout must be greater than 0")
+        if timeout_s > self._settings.max_timeout_hours * HOUR_S:
+            raise InvalidRequest(f"Timeout cannot be greater than {self._settings.max_timeout_hours} hours")
+
+    def get(self, sandbox_id: str) -> Sandbox:
+        """Return a sandbox; raises SandboxNotFound."""
+        return self._require(sandbox_id).sandbox
+
+    def list(self) -> list[Sandbox]:
+        """Return all sandboxes that a client may see, in no particular order."""
+        hidden = (SandboxState.STARTING, SandboxState.KILLING)
+        return [entry.sandbox for entry in self._registry if entry.state not in hidden]
+
+    async def set_timeout(self, sandbox_id: str, timeout_s: int) -> None:
+        """Let a running sandbox end `timeout_s` seconds from now; 0 ends it at once.
+
+        Raises SandboxNotFound when it does not run and Conflict while an operation is under way.
+        """
+        entry = self._require_running(sandbox_id)
+        await self._move_end(entry, self._end_after(entry, max(timeout_s, 0)))
+
+    async def extend(self, sandbox_id: str, timeout_s: int) -> None:
+        """Let a running sandbox live at least `timeout_s` seconds more; raises as `set_timeout` does."""
+        entry = self._require_running(sandbox_id)
+        end_at = self._end_after(entry, timeout_s)
+        if end_at > entry.sandbox.end_at:
+            await self._move_end(entry, end_at)
+
+    def _end_after(self, entry: Entry, timeout_s: int) -> datetime:
+        limit = entry.sandbox.started_at + seconds(self._settings.max_timeout_hours * HOUR_S)
+        return min(now() + seconds(timeout_s), limit)
+
+    async def _move_end(self, entry: Entry, end_at: datetime) -> None:
+        await self._store.save_sandbox(entry.change(end_at=end_at))
+        if entry.state is SandboxState.RUNNING:
+            self.expiry.schedule(entry.sandbox.id, end_at)
+
+    async def connect(self, sandbox_id: str, timeout_s: int, *, memory: bool = True) -> tuple[Sandbox, bool]:
+        """Make sure that the sandbox runs and lives `timeout_s` seconds more.
+
+        Returns it and whether it had to be resumed. Waits for an operation that is under way.
+        Raises SandboxNotFound, InvalidRequest (timeout), and as `resume` does.
+        """
+        if timeout_s > self._settings.max_timeout_hours * HOUR_S:
+            raise InvalidRequest(f"Timeout cannot be greater than {self._settings.max_timeout_hours} hours")
+        entry = await self._settle(sandbox_id)
+        if entry.state is SandboxState.RUNNING:
+            await self.extend(sandbox_id, timeout_s)
+            return entry.sandbox, False
+        return await self.resume(sandbox_id, timeout_s, memory=memory), True
+
+    async def pause(self, sandbox_id: str, *, memory: bool = True, require_healthy: bool = False) -> None:
+        """Stop a running sandbox where it is; without `memory` only its files are kept.
+
+        Raises SandboxNotFound, Conflict (paused, or an operation under way), EngineError.
+        """
+        entry = self._require(sandbox_id)
+        if entry.state is SandboxState.PAUSED:
+            raise Conflict(f"Error pausing sandbox - sandbox '{sandbox_id}' is already paused")
+        if entry.state is not SandboxState.RUNNING:
+            raise Conflict(f"Sandbox '{sandbox_id}' cannot be paused while in '{entry.state}' state")
+        self.expiry.cancel(sandbox_id)
+        try:
+            await self._freezer.pause(entry, memory=memory, require_healthy=require_healthy)
+        finally:
+            if entry.state is SandboxState.RUNNING:
+                self.expiry.schedule(sandbox_id, entry.sandbox.end_at)
+
+    async def resume(
+        self, sandbox_id: str, timeout_s: int, *, memory: bool = True, auto_pause: bool | None = None
+    ) -> Sandbox:
+        """Let a paused sandbox go on, for `timeout_s` seconds; without `memory` it boots afresh on its files.
+
+        Raises SandboxNotFound, Conflict when it runs already, CapacityExceeded, EngineError, AgentError.
+        """
+        self._check_timeout(timeout_s)
+        entry = await self._settle(sandbox_id)
+        if entry.state is SandboxState.RUNNING:
+            raise Conflict(f"Sandbox {sandbox_id} is already running")
+        self._admit()
+        await self._freezer.resume(entry, timeout_s, memory=memory, auto_pause=auto_pause)
+        self.expiry.schedule(sandbox_id, entry.sandbox.end_at)
+        return entry.sandbox
+
+    async def wake(self, sandbox_id: str) -> None:
+        """Resume a sandbox because somebody talks to it; nothing happens when it runs.
+
+        Raises SandboxNotFound also when it has no memory to go on with; else as `resume` does.
+        """
+        entry = await self._settle(sandbox_id)
+        if entry.state is SandboxState.RUNNING:
+            return
+        if entry.sandbox.filesystem_only:
+            raise SandboxNotFound(sandbox_id)
+        await self.resume(sandbox_id, max(entry.sandbox.spec.timeout_s, MIN_WAKE_S))
+
+    async def kill(self, sandbox_id: str, reason: str = "killed by request") -> None:
+        """End a sandbox, paused or running; it is unreachable and forgotten when this returns.
+
+        Waits for an operation that is under way. Raises SandboxNotFound.
+        """
+        entry = await self._settle(sandbox_id)
+        self.expiry.cancel(sandbox_id)
+        await self._remover.kill(entry, reason)
+
+    def note_death(self, death: Death) -> None:
+        """Take note that a container may have ended, by itself or by our hand."""
+        self._containers.note_death(death.container, death.reason)
+        self._pool.forget(death.container)
+        entry = self._registry.find_container(death.container)
+        if entry is not None:
+            self._tasks.spawn(self._note_end(entry, death), f"end of {entry.sandbox.id}")
+
+    async def _note_end(self, entry: Entry, death: Death) -> None:
+        """Act on the death of a sandbox's container, unless that was meant or the container runs again."""
+        await entry.settled.wait()
+        sandbox = entry.sandbox
+        meant = entry.state is SandboxState.KILLING or sandbox.filesystem_only
+        if meant or sandbox.container != death.container or await self._containers.is_alive(death.container):
+            return
+        if entry.state is SandboxState.RUNNING:
+            self.expiry.cancel(sandbox.id)
+            await self._remover.kill(entry, death.reason)
+        elif entry.state is SandboxState.PAUSED:
+            await self._freezer.note_lost_memory(entry, death.reason)
+
+    def _ring(self, sandbox_id: str) -> None:
+        self._tasks.spawn(self._expire(sandbox_id), f"end of {sandbox_id}")
+
+    async def _expire(self, sandbox_id: str) -> None:
+        entry = self._registry.get(sandbox_id)
+        if entry is None or entry.state is not SandboxState.RUNNING:
+            return
+        lifecycle = entry.sandbox.spec.lifecycle
+        if not lifecycle.auto_pause:
+            await self._remover.kill(entry, "end of its timeout")
+            return
+        try:
+            await self.pause(sandbox_id, memory=lifecycle.auto_pause_memory)
+        except SandlotError as error:
+            log.error("%s could not be paused at its end: %s", sandbox_id, error)
+            self.expiry.schedule(sandbox_id, now() + seconds(RETRY_EXPIRY_S))
+
+    async def _settle(self, sandbox_id: str) -> Entry:
+        """Return the entry once no operation is under way."""
+        while True:
+            entry = self._require(sandbox_id)
+            if entry.state.is_settled:
+                return entry
+            await entry.settled.wait()
+
+    def _require(self, sandbox_id: str) -> Entry:
+        entry = self._registry.get(sandbox_id)
+        if entry is None or entry.state in (SandboxState.STARTING, SandboxState.KILLING):
+            raise SandboxNotFound(sandbox_id)
+        return entry
+
+    def _require_running(self, sandbox_id: str) -> Entry:
+        entry = self._require(sandbox_id)
+        if entry.state is SandboxState.PAUSED:
+            raise SandboxNotFound(sandbox_id)
+        if entry.state not in (SandboxState.RUNNING, SandboxState.SNAPSHOTTING):
+            raise Conflict(f'Sandbox "{sandbox_id}" is {BUSY[entry.state]}')
+        return entry

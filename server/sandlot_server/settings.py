@@ -1,0 +1,93 @@
+"""Every setting of the server. Each is read from the environment variable `SANDLOT_<NAME>`."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MAX_SOCKET_PATH = 100
+
+
+class Settings(BaseSettings):
+    """How this server runs. Immutable; nothing else reads the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="SANDLOT_", frozen=True, use_attribute_docstrings=True)
+
+    home: Path = Path("~/.local/share/sandlot")
+    """Folder of the database, the keys, the log and the pid file; one server at a time owns it."""
+
+    host: str = "127.0.0.1"
+    """Address that the front door listens on."""
+
+    port: int = Field(default=3000, ge=0, le=65535)
+    """TCP port of the front door; 0 lets the system choose one."""
+
+    domain: str = "e2b.localhost"
+    """Sandboxes answer under `<port>-<sandbox id>.<domain>`."""
+
+    runtime: Literal["docker", "memory"] = "docker"
+    """What runs sandboxes. `memory` starts nothing: it is for tests of the server itself."""
+
+    base_image: str = "sandlot/base:latest"
+    """Image of the `base` template; `make images` builds it."""
+
+    agent_volume: str | None = None
+    """Docker volume with the agent; by default the newest one on the engine."""
+
+    cpu_count: int = Field(default=2, ge=1)
+    """CPUs that a sandbox of the base template may use."""
+
+    memory_mb: int = Field(default=1024, ge=64)
+    """Memory limit of a sandbox of the base template, in MiB; beyond it processes are killed, nothing is swapped."""
+
+    pids_limit: int = Field(default=4096, ge=64)
+    """Processes and threads that a sandbox may have at once."""
+
+    max_sandboxes: int = Field(default=200, ge=1)
+    """Running sandboxes at once; one more is refused with 429."""
+
+    max_timeout_hours: int = Field(default=24, ge=1)
+    """Longest time that a sandbox may run without being paused, in hours."""
+
+    pool_size: int = Field(default=4, ge=0)
+    """Containers kept started and idle per recently used template, so that create is fast; 0 turns the pool off."""
+
+    pool_memory_mb: int = Field(default=8192, ge=0)
+    """Together, idle containers may have memory limits of at most this many MiB."""
+
+    engine_threads: int = Field(default=8, ge=1)
+    """Calls to the container engine at once."""
+
+    agent_start_s: float = Field(default=60, gt=0)
+    """How long a new container may take until its agent answers, in seconds."""
+
+    max_body_mb: int = Field(default=8, ge=1)
+    """Largest body of an API request, in MiB; files are not bound by it."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe kind of message that is logged."""
+
+    log_format: Literal["text", "json"] = "text"
+    """`json` logs one object a line."""
+
+    def __init__(self, **values: object) -> None:
+        super().__init__(**values)  # type: ignore[arg-type]  # pydantic checks them
+        object.__setattr__(self, "home", self.home.expanduser().absolute())
+
+    @property
+    def api_socket(self) -> Path:
+        """Unix socket between the front door and the API; moved to the temporary folder when `home` is too deep."""
+        path = self.home / "api.sock"
+        if len(str(path)) <= MAX_SOCKET_PATH:
+            return path
+        return Path(tempfile.gettempdir()) / f"sandlot-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.sock"
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.home / "sandlot.db"

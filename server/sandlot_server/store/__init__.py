@@ -1,0 +1,1 @@
+"""Where sandboxes and templates are remembered."""

@@ -1,0 +1,32 @@
+"""What the services need remembered. Rules live in the services; a store only keeps rows."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sandlot_server.models import Sandbox, Template
+
+
+class Store(Protocol):
+    """Rows that outlive the server. Once a call has returned, a crash of the server does not undo it."""
+
+    async def open(self) -> None:
+        """Make the store ready; raises StoreError when it was written by a newer server or is damaged."""
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the files."""
+
+    async def load_sandboxes(self) -> list[Sandbox]:
+        """Return all sandboxes, those in the middle of an operation included."""
+
+    async def save_sandbox(self, sandbox: Sandbox) -> None:
+        """Insert the sandbox, or replace what is known of it."""
+
+    async def delete_sandbox(self, sandbox_id: str) -> None:
+        """Forget the sandbox; nothing happens when it is unknown."""
+
+    async def load_templates(self) -> list[Template]:
+        """Return all templates, each with its current build."""
+
+    async def save_template(self, template: Template) -> None:
+        """Insert the template with its names, or make this build its current one."""

@@ -1,0 +1,44 @@
+"""A store that forgets with the process: for tests, and for trying the server without a file."""
+
+from __future__ import annotations
+
+from sandlot_server.models import Sandbox, Template
+
+
+class MemoryStore:
+    """Keeps rows in dictionaries."""
+
+    def __init__(self) -> None:
+        self._sandboxes: dict[str, Sandbox] = {}
+        self._templates: dict[str, Template] = {}
+
+    async def open(self) -> None:
+        """Nothing to open; the rows stay through any number of open and close."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def load_sandboxes(self) -> list[Sandbox]:
+        """Return all sandboxes."""
+        return list(self._sandboxes.values())
+
+    async def save_sandbox(self, sandbox: Sandbox) -> None:
+        """Insert or replace."""
+        self._sandboxes[sandbox.id] = sandbox
+
+    async def delete_sandbox(self, sandbox_id: str) -> None:
+        """Forget."""
+        self._sandboxes.pop(sandbox_id, None)
+
+    async def load_templates(self) -> list[Template]:
+        """Return all templates."""
+        return list(self._templates.values())
+
+    async def save_template(self, template: Template) -> None:
+        """Insert or replace; its names now mean this template."""
+        for other in list(self._templates.values()):
+            kept = tuple(name for name in other.names if name not in template.names)
+            self._templates[other.id] = Template(
+                other.id, other.build_id, kept, other.image, other.cpu_count, other.memory_mb
+            )
+        self._templates[template.id] = template

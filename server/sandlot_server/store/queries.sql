@@ -1,0 +1,35 @@
+-- name: load_sandboxes
+SELECT * FROM sandboxes ORDER BY started_at, id;
+
+-- name: save_sandbox
+INSERT INTO sandboxes (id, container, state, started_at, end_at, spec, boot_id, filesystem_only)
+VALUES (:id, :container, :state, :started_at, :end_at, :spec, :boot_id, :filesystem_only)
+ON CONFLICT (id) DO UPDATE SET
+    container = :container, state = :state, started_at = :started_at, end_at = :end_at,
+    spec = :spec, boot_id = :boot_id, filesystem_only = :filesystem_only;
+
+-- name: delete_sandbox
+DELETE FROM sandboxes WHERE id = :id;
+
+-- name: load_templates
+SELECT builds.id AS build_id, builds.* FROM templates JOIN builds ON builds.id = templates.build_id
+ORDER BY templates.created_at, templates.id;
+
+-- name: load_names
+SELECT name, template_id FROM template_names ORDER BY position;
+
+-- name: save_template
+INSERT INTO templates (id, build_id, created_at, updated_at) VALUES (:id, :build_id, :now, :now)
+ON CONFLICT (id) DO UPDATE SET build_id = :build_id, updated_at = :now;
+
+-- name: save_build
+INSERT INTO builds (id, template_id, image, cpu_count, memory_mb, created_at)
+VALUES (:build_id, :id, :image, :cpu_count, :memory_mb, :now)
+ON CONFLICT (id) DO UPDATE SET image = :image, cpu_count = :cpu_count, memory_mb = :memory_mb;
+
+-- name: delete_names
+DELETE FROM template_names WHERE template_id = :id;
+
+-- name: save_name
+INSERT INTO template_names (name, template_id, position) VALUES (:name, :id, :position)
+ON CONFLICT (name) DO UPDATE SET template_id = :id, position = :position;

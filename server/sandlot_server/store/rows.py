@@ -1,0 +1,74 @@
+"""Sandboxes as rows: times as microseconds since 1970, what was asked for as one JSON document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sandlot_server.models import Ingress, Lifecycle, Sandbox, SandboxSpec, SandboxState, Template
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+Row = Mapping[str, Any]
+
+
+def encode_time(moment: datetime) -> int:
+    """Microseconds since 1970, exactly."""
+    return (moment - EPOCH) // MICROSECOND
+
+
+def decode_time(microseconds: int) -> datetime:
+    """The moment that `encode_time` made the number from."""
+    return EPOCH + microseconds * MICROSECOND
+
+
+def encode_sandbox(sandbox: Sandbox) -> dict[str, Any]:
+    """The sandbox as named parameters of a query."""
+    return {
+        "id": sandbox.id,
+        "container": sandbox.container,
+        "state": str(sandbox.state),
+        "started_at": encode_time(sandbox.started_at),
+        "end_at": encode_time(sandbox.end_at),
+        "spec": json.dumps(asdict(sandbox.spec), separators=(",", ":")),
+        "boot_id": sandbox.boot_id,
+        "filesystem_only": sandbox.filesystem_only,
+    }
+
+
+def decode_sandbox(row: Row) -> Sandbox:
+    """The sandbox that a row stands for."""
+    return Sandbox(
+        id=row["id"],
+        container=row["container"],
+        state=SandboxState(row["state"]),
+        started_at=decode_time(row["started_at"]),
+        end_at=decode_time(row["end_at"]),
+        spec=_decode_spec(json.loads(row["spec"])),
+        boot_id=row["boot_id"],
+        filesystem_only=bool(row["filesystem_only"]),
+    )
+
+
+def _decode_spec(fields: dict[str, Any]) -> SandboxSpec:
+    lifecycle = Lifecycle(**fields.pop("lifecycle"))
+    ingress = fields.pop("ingress")
+    if ingress is not None:
+        ingress = Ingress(**{**ingress, "https_ports": tuple(ingress["https_ports"])})
+    return SandboxSpec(**fields, lifecycle=lifecycle, ingress=ingress)
+
+
+def decode_template(row: Row, names: list[str]) -> Template:
+    """The template that a row of a build stands for."""
+    return Template(
+        id=row["template_id"],
+        build_id=row["build_id"],
+        names=tuple(names),
+        image=row["image"],
+        cpu_count=row["cpu_count"],
+        memory_mb=row["memory_mb"],
+    )

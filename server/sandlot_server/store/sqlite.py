@@ -1,0 +1,143 @@
+"""The store in one SQLite file. All access goes through one thread, so that writes never wait for each other."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sandlot_server.errors import StoreError
+from sandlot_server.models import Sandbox, Template, now
+from sandlot_server.store.rows import decode_sandbox, decode_template, encode_sandbox, encode_time
+
+T = TypeVar("T")
+
+
+def load_queries() -> dict[str, str]:
+    """Return the statements of `queries.sql` by the name in the comment above each."""
+    text = (files("sandlot_server.store") / "queries.sql").read_text()
+    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
+    return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def load_migrations() -> list[str]:
+    """Return the migration scripts in the order in which they apply."""
+    folder = files("sandlot_server.store") / "migrations"
+    scripts = sorted((entry.name, entry.read_text()) for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return [text for _, text in scripts]
+
+
+class SqliteStore:
+    """Rows in a SQLite file in WAL mode: a commit survives a crash of the server at any moment."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._queries = load_queries()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+        self._db: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        """Open the file and bring its tables up to date."""
+        await self._run(self._connect)
+
+    async def close(self) -> None:
+        """Close the file; the store can be opened again."""
+        await self._run(self._disconnect)
+
+    async def load_sandboxes(self) -> list[Sandbox]:
+        """Return all sandboxes."""
+        return [decode_sandbox(row) for row in await self._run(lambda: self._fetch("load_sandboxes"))]
+
+    async def save_sandbox(self, sandbox: Sandbox) -> None:
+        """Insert or replace."""
+        await self._write("save_sandbox", encode_sandbox(sandbox))
+
+    async def delete_sandbox(self, sandbox_id: str) -> None:
+        """Forget."""
+        await self._write("delete_sandbox", {"id": sandbox_id})
+
+    async def load_templates(self) -> list[Template]:
+        """Return all templates."""
+        return await self._run(self._load_templates)
+
+    async def save_template(self, template: Template) -> None:
+        """Insert or replace; its names now mean this template."""
+        await self._run(lambda: self._save_template(template))
+
+    def _load_templates(self) -> list[Template]:
+        names = defaultdict(list)
+        for row in self._fetch("load_names"):
+            names[row["template_id"]].append(row["name"])
+        return [decode_template(row, names[row["template_id"]]) for row in self._fetch("load_templates")]
+
+    def _save_template(self, template: Template) -> None:
+        values = {
+            "id": template.id,
+            "build_id": template.build_id,
+            "image": template.image,
+            "cpu_count": template.cpu_count,
+            "memory_mb": template.memory_mb,
+            "now": encode_time(now()),
+        }
+        with self._transaction() as db:
+            for query in ("save_template", "save_build", "delete_names"):
+                db.execute(self._queries[query], values)
+            for position, name in enumerate(template.names):
+                db.execute(self._queries["save_name"], {"name": name, "id": template.id, "position": position})
+
+    async def _write(self, query: str, values: dict[str, Any]) -> None:
+        await self._run(lambda: self._require_db().execute(self._queries[query], values))
+
+    def _fetch(self, query: str) -> list[dict[str, Any]]:
+        return [dict(row) for row in self._require_db().execute(self._queries[query])]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        db = self._require_db()
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+
+    def _require_db(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise StoreError("the database is closed")
+        return self._db
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+
+    def _connect(self) -> None:
+        db = sqlite3.connect(self._path, isolation_level=None)
+        db.row_factory = sqlite3.Row
+        # WAL with NORMAL: a commit is one write without an fsync; only a power failure can lose the last ones.
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "busy_timeout = 5000"):
+            db.execute(f"PRAGMA {pragma}")
+        self._migrate(db)
+        self._db = db
+
+    def _disconnect(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _migrate(self, db: sqlite3.Connection) -> None:
+        migrations = load_migrations()
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(migrations):
+            raise StoreError(f"{self._path} was written by a newer Sandlot (version {version} of its tables)")
+        for number, script in enumerate(migrations[version:], version + 1):
+            db.executescript(f"BEGIN;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
