@@ -148,22 +148,31 @@ def _serve_server_stream(state: AgentState, types: tuple[str, str], method: Serv
         codec = _choose_codec(request, "application/connect+")
         if codec is None:
             return _refuse_content_type()
-        return _stream_response(request, _run_stream(state, types, method, codec, request))
+        # All of the request before any of the answer: the Python SDK drops the rest of its body
+        # when the head of the answer comes first.
+        try:
+            message = codec.decode(await _read_single(request), types[0])
+        except AgentError as error:
+            return _stream_response(request, _yield_once(_end_frame(error)))
+        return _stream_response(request, _run_stream(Call(request.headers, state), types[1], method, codec, message))
 
     return handle
 
 
+async def _yield_once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
 async def _run_stream(
-    state: AgentState, types: tuple[str, str], method: ServerStream, codec: Codec, request: Request
+    call: Call, answer_type: str, method: ServerStream, codec: Codec, message: Message
 ) -> AsyncIterator[bytes]:
     """Yield the frames of one server stream; a failure is its end frame, for the status is sent by then."""
     error: AgentError | None = None
     try:
-        call = Call(request.headers, state)
-        messages = method(call, codec.decode(await _read_single(request), types[0]))
+        messages = method(call, message)
         try:
-            async for message in messages:
-                yield frame(codec.encode(message, types[1]))
+            async for answer in messages:
+                yield frame(codec.encode(answer, answer_type))
         finally:
             await messages.aclose()
     except AgentError as raised:
@@ -171,7 +180,7 @@ async def _run_stream(
     except (ConnectionError, asyncio.CancelledError):
         raise
     except Exception as raised:  # a defect must not look like a cut connection to the client
-        state.log.write("method failed", "error", method=types[0], error=repr(raised))
+        call.state.log.write("method failed", "error", answer=answer_type, error=repr(raised))
         error = Internal(f"the agent failed: {type(raised).__name__}")
     yield _end_frame(error)
 
