@@ -35,11 +35,17 @@ def register(app: typer.Typer) -> None:
 
 def run_server() -> None:
     """Run the server in this process until SIGTERM or SIGINT."""
+    import uvloop
+
     from sandlot_server.app import serve as serve_app
 
     settings = Settings()
-    with _telling_errors(), daemon.hold_pid_file(settings.home):
-        asyncio.run(serve_app(settings))
+    with (
+        _telling_errors(),
+        daemon.hold_pid_file(settings.home),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(serve_app(settings))
 
 
 def serve(background: Background = False) -> None:
