@@ -1,0 +1,1 @@
+"""The asynchronous client: the other one is generated from it."""
