@@ -1,0 +1,146 @@
+"""The RPC methods of filesystem.Filesystem. They act as root; the user decides on `~` and on who owns what is made."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sandlot_envd.codec import Message
+from sandlot_envd.errors import AlreadyExists, BadRequest, FailedPrecondition, Internal, NotFound, translate
+from sandlot_envd.filesystem.entries import Entry, describe, describe_briefly
+from sandlot_envd.filesystem.folders import make_folders, refuse_root, remove_tree, walk
+from sandlot_envd.paths import resolve
+from sandlot_envd.rpc import Call, Service
+from sandlot_envd.state import AgentState
+from sandlot_envd.users import Names
+
+MAX_DEPTH = 1000
+T = TypeVar("T")
+
+
+def build(state: AgentState) -> Service:
+    """Return the service."""
+    service = Service("filesystem.Filesystem")
+    methods = {"Stat": stat, "MakeDir": make_dir, "Move": move, "ListDir": list_dir, "Remove": remove}
+    service.unary.update(methods)
+    return service
+
+
+async def stat(call: Call, message: Message) -> Message:
+    """Describe one entry."""
+    path = read_path(call, message)
+    with _telling(path, "file not found"):
+        return {"entry": _describe(call, path)}
+
+
+async def list_dir(call: Call, message: Message) -> Message:
+    """List a folder to some depth, in lexical depth-first order."""
+    path = read_path(call, message)
+    depth = message.get("depth") or 1
+    if not isinstance(depth, int) or depth < 0:
+        raise BadRequest("depth is not a number")
+    return {"entries": await _in_thread(lambda: _list(call, path, min(depth, MAX_DEPTH)))}
+
+
+def _list(call: Call, path: str, depth: int) -> list[Entry]:
+    names = Names()
+    with _telling(path, "directory not found"):
+        real = os.path.realpath(path, strict=True)
+        if not os.path.isdir(real):
+            raise BadRequest(f"path is not a directory: {path}")
+        entries = [_describe_found(found, path + found[len(real) :], names) for found in walk(real, depth)]
+    present = [entry for entry in entries if entry is not None]
+    return [describe_briefly(entry) for entry in present] if call.is_legacy else present
+
+
+def _describe_found(found: str, shown: str, names: Names) -> Entry | None:
+    """Describe under the name that the client knows the folder by; None for what has vanished."""
+    try:
+        return describe(found, names, shown.replace("//", "/"))
+    except OSError:
+        return None
+
+
+async def make_dir(call: Call, message: Message) -> Message:
+    """Make a folder and what is missing above it."""
+    path = read_path(call, message)
+    if os.path.isdir(path):
+        raise AlreadyExists(f"directory already exists: {path}")
+    if os.path.exists(path):
+        raise BadRequest(f"path already exists but it is not a directory: {path}")
+    with _telling(path, "directory not found"):
+        try:
+            make_folders(path, call.find_user())
+        except NotADirectoryError as error:
+            raise Internal(f"error creating directory: {error.strerror}: {path}") from error
+        return {"entry": _describe(call, path)}
+
+
+async def move(call: Call, message: Message) -> Message:
+    """Rename, making missing folders above the destination; an existing file there is replaced."""
+    user = call.find_user()
+    source = resolve(_read_text(message, "source"), user)
+    destination = resolve(_read_text(message, "destination"), user)
+    try:
+        os.lstat(source)
+    except FileNotFoundError as error:
+        raise NotFound(f"source file not found: {source}") from error
+    except OSError as error:
+        raise translate(error, "cannot read the source") from error
+    try:
+        make_folders(os.path.dirname(destination), user)
+        os.rename(source, destination)
+    except OSError as error:
+        raise Internal(f"error renaming: {error.strerror}") from error
+    return {"entry": _describe(call, destination)}
+
+
+async def remove(call: Call, message: Message) -> Message:
+    """Remove a file or a whole folder; what is not there counts as removed."""
+    path = read_path(call, message)
+    refuse_root(path)
+    try:
+        await _in_thread(lambda: remove_tree(path))
+    except NotADirectoryError:
+        return {}  # a part of the path is a file: below it there is nothing
+    except OSError as error:
+        raise translate(error, "error removing file or directory") from error
+    return {}
+
+
+def read_path(call: Call, message: Message) -> str:
+    """Return the resolved `path` of a request. Raises BadRequest."""
+    return resolve(_read_text(message, "path"), call.find_user(), call.state.default_workdir)
+
+
+def _read_text(message: Message, name: str) -> str:
+    value: Any = message.get(name, "")
+    if not isinstance(value, str):
+        raise BadRequest(f"{name} is not a text")
+    return value
+
+
+def _describe(call: Call, path: str) -> Entry:
+    entry = describe(path, Names())
+    return describe_briefly(entry) if call.is_legacy else entry
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Walks and removals may take long; the loop serves others meanwhile."""
+    return await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+@contextmanager
+def _telling(path: str, not_found: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound(f"{not_found}: {path}") from error
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FailedPrecondition(f"cyclic symlink or chain too long: {path}") from error
+        raise translate(error, f"cannot read {path}") from error
