@@ -82,7 +82,10 @@ class App:
         return port
 
     def _connect(self) -> Connection:
-        return Connection(self.handle, self._connections)
+        return Connection(self.handle, self._connections, self._report)
+
+    def _report(self, request: Request, error: Exception) -> None:
+        self.state.log.write("answer failed", "error", path=request.path, error=repr(error))
 
     async def close(self) -> None:
         """Stop listening and cut all connections."""
