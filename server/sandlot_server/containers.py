@@ -88,15 +88,17 @@ class Containers:
 
     async def boot(self, name: str) -> Container:
         """Start a container that was shut down, and wait for its agent; raises as `provision` does."""
-        async with self._awaiting(name) as died:
+        async with self._slots:
             container = await self._runtime.boot(name)
+        # Awaited only from here on: news of the death that came before the boot may still be under way.
+        async with self._awaiting(name) as died:
             await self._wait_until_healthy(container, died)
         return container
 
-    def note_death(self, name: str, reason: str) -> None:
-        """Do not go on waiting for the agent of a container that has ended."""
+    async def note_death(self, name: str, reason: str) -> None:
+        """Do not go on waiting for the agent of a container that has ended, unless it runs again."""
         died = self._awaited.get(name)
-        if died is not None and not died.done():
+        if died is not None and not await self.is_alive(name) and not died.done():
             died.set_exception(ContainerGone(f"the container ended before its agent answered: {reason}"))
 
     @asynccontextmanager
@@ -124,6 +126,7 @@ class Containers:
         return ContainerSpec(
             name=name,
             template_id=template.id,
+            build_id=template.build_id,
             image=template.image,
             control_token=self._identity.control_token(name),
             cpu_count=template.cpu_count,

@@ -8,9 +8,9 @@ from typing import cast
 
 from sandlot_protocol.http import ENVD_PORT
 from sandlot_protocol.signing import Operation, sign
-from sandlot_server.errors import SandboxNotFound, SandlotError
+from sandlot_server.errors import CapacityExceeded, SandboxNotFound, SandlotError
 from sandlot_server.identity import Identity
-from sandlot_server.proxy.directory import Endpoint, Forbidden, StillTransitioning, WakeRequest
+from sandlot_server.proxy.directory import Endpoint, Forbidden, LimitReached, StillTransitioning, WakeRequest
 from sandlot_server.registry import Entry, Registry
 from sandlot_server.sandboxes import SandboxService
 
@@ -42,6 +42,12 @@ class SandboxDirectory:
                 return endpoint
         return None
 
+    def find_only(self) -> Endpoint | None:
+        """Return the endpoint of the one running sandbox, when there is exactly one."""
+        found = (self._registry.find_endpoint(entry.sandbox.id) for entry in self._registry)
+        endpoints = [endpoint for endpoint in found if endpoint is not None]
+        return endpoints[0] if len(endpoints) == 1 else None
+
     async def wake(self, sandbox_id: str, request: WakeRequest) -> Endpoint | None:
         """Resume a sandbox that is paused with its memory and set to resume on traffic."""
         entry = self._registry.get(sandbox_id)
@@ -53,6 +59,8 @@ class SandboxDirectory:
                 await self._service.wake(sandbox_id)
         except SandboxNotFound:
             return None
+        except CapacityExceeded as error:
+            raise LimitReached(str(error)) from error
         except (TimeoutError, SandlotError) as error:
             raise StillTransitioning from error
         return self.find(sandbox_id)

@@ -49,7 +49,7 @@ class Reconciler:
 
     async def recover(self) -> None:
         """Take over what an earlier server left; call once, before anything else happens."""
-        infos = {info.name: info for info in await self._runtime.list()}
+        infos = {info.name: info for info in await self._runtime.list_containers()}
         for sandbox in await self._store.load_sandboxes():
             entry = self._registry.add(sandbox)
             info = infos.pop(sandbox.container, None)
@@ -109,7 +109,8 @@ class Reconciler:
     async def _adopt(self, info: ContainerInfo) -> None:
         """Let a container without a row wait in the pool, if it is fit for that; else remove it."""
         template = self._catalogue.find(info.template_id)
-        if template and info.current and info.role == Role.SANDBOX and info.status is Status.RUNNING:
+        fit = info.current and info.role == Role.SANDBOX and info.status is Status.RUNNING
+        if fit and template is not None and template.build_id == info.build_id:
             try:
                 container = await self._runtime.attach(info.name)
                 if await self._containers.is_healthy(container) and self._pool.adopt(template, container):
@@ -120,7 +121,7 @@ class Reconciler:
 
     async def sweep(self) -> None:
         """Compare while everything goes on: note deaths that were missed, remove what nobody knows."""
-        infos = await self._runtime.list()
+        infos = await self._runtime.list_containers()
         alive = {info.name for info in infos if info.status in (Status.RUNNING, Status.PAUSED)}
         for entry in self._registry:
             if entry.state is SandboxState.KILLING:

@@ -6,6 +6,7 @@ crashes in the middle knows afterwards what to finish or to undo (see reconcile.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -238,8 +239,12 @@ class SandboxService:
     async def wake(self, sandbox_id: str) -> None:
         """Resume a sandbox because somebody talks to it; nothing happens when it runs.
 
+        Whoever asked may go away meanwhile: what was begun is finished.
         Raises SandboxNotFound also when it has no memory to go on with; else as `resume` does.
         """
+        await asyncio.shield(self._tasks.spawn(self._wake(sandbox_id), f"waking of {sandbox_id}"))
+
+    async def _wake(self, sandbox_id: str) -> None:
         entry = await self._settle(sandbox_id)
         if entry.state is SandboxState.RUNNING:
             return
@@ -258,8 +263,9 @@ class SandboxService:
 
     def note_death(self, death: Death) -> None:
         """Take note that a container may have ended, by itself or by our hand."""
-        self._containers.note_death(death.container, death.reason)
         self._pool.forget(death.container)
+        if self._containers.is_starting(death.container):
+            self._tasks.spawn(self._containers.note_death(death.container, death.reason), f"end of {death.container}")
         entry = self._registry.find_container(death.container)
         if entry is not None:
             self._tasks.spawn(self._note_end(entry, death), f"end of {entry.sandbox.id}")

@@ -31,6 +31,7 @@ class ContainerSpec:
 
     name: str
     template_id: str
+    build_id: str
     image: str
     control_token: str
     cpu_count: int
@@ -56,6 +57,7 @@ class ContainerInfo:
     name: str
     role: str
     template_id: str
+    build_id: str
     status: Status
     current: bool
     """Whether image and agent are still those that a new container would get."""
@@ -102,7 +104,7 @@ class Runtime(Protocol):
     async def boot(self, name: str) -> Container:
         """Start a halted container afresh on its files; its agent may not answer yet."""
 
-    async def list(self) -> list[ContainerInfo]:
+    async def list_containers(self) -> list[ContainerInfo]:
         """Return all containers of this installation, whatever they do."""
 
     def watch(self) -> AsyncIterator[Death]:

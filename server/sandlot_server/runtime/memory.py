@@ -103,11 +103,18 @@ class MemoryRuntime:
         box.status = Status.RUNNING
         return self._describe(box)
 
-    async def list(self) -> list[ContainerInfo]:
+    async def list_containers(self) -> list[ContainerInfo]:
         """Return all containers."""
         self._before("list", "")
         return [
-            ContainerInfo(box.spec.name, Role.SANDBOX, box.spec.template_id, box.status, current=True)
+            ContainerInfo(
+                name=box.spec.name,
+                role=Role.SANDBOX,
+                template_id=box.spec.template_id,
+                build_id=box.spec.build_id,
+                status=box.status,
+                current=True,
+            )
             for box in self._boxes.values()
         ]
 
@@ -131,6 +138,11 @@ class MemoryRuntime:
     async def crash(self, name: str, reason: str = "process 1 ended") -> None:
         """Let a container die by itself, as one that runs out of memory does."""
         await self._end(self._find(name), reason)
+
+    async def vanish(self, name: str) -> None:
+        """Let a container disappear without a word, as while nobody listens to the engine."""
+        box = self._boxes.pop(name)
+        await box.agent.stop()
 
     def agent(self, name: str) -> MemoryAgent:
         """The agent of a container, to look at what it was told."""

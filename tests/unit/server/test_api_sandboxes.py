@@ -130,7 +130,7 @@ async def test_kill_twice(api: httpx.AsyncClient, installation: Installation, ru
     assert "doesn't exist or you don't have access to it" in again.json()["message"]
     assert (await api.get(path)).status_code == 404
     await installation.tasks.finish(5)
-    assert await runtime.list() == []
+    assert await runtime.list_containers() == []
     assert await installation.store.load_sandboxes() == []
 
 

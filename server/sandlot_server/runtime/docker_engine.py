@@ -1,0 +1,280 @@
+"""Containers of a Docker engine. The only module that talks to Docker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.utils import kwargs_from_env
+
+from sandlot_protocol.http import ENVD_PORT
+from sandlot_server.errors import ContainerGone, EngineError, EngineUnavailable, IsolationFailed
+from sandlot_server.runtime.base import Container, ContainerInfo, ContainerSpec, Death, Role, Status
+from sandlot_server.runtime.container_config import (
+    BUILD_LABEL,
+    INSTALLATION_LABEL,
+    ROLE_LABEL,
+    TEMPLATE_LABEL,
+    Placement,
+    make_config,
+    make_tool_config,
+    parse_env,
+)
+from sandlot_server.runtime.docker_events import EventStream
+from sandlot_server.runtime.firewall import Firewall
+from sandlot_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+AGENT_LABEL = "dev.sandlot.agent"
+CALL_S = 120
+BRIDGE_OPTIONS = {"com.docker.network.bridge.enable_icc": "false"}
+STATUSES = {
+    "created": Status.CREATED,
+    "running": Status.RUNNING,
+    "restarting": Status.RUNNING,
+    "paused": Status.PAUSED,
+}
+
+
+@contextmanager
+def telling_errors() -> Iterator[None]:
+    """Translate what the Docker SDK raises."""
+    try:
+        yield
+    except ImageNotFound as error:
+        raise EngineError(f"{error.explanation}: `make images` builds what is missing") from error
+    except NotFound as error:
+        raise ContainerGone(str(error.explanation)) from error
+    except APIError as error:
+        told = str(error.explanation or error)
+        raise (ContainerGone if "is not running" in told else EngineError)(told) from error
+    except (requests.exceptions.RequestException, DockerException) as error:
+        raise EngineUnavailable(f"the Docker engine does not answer: {error}") from error
+
+
+class DockerEngine:
+    """The containers of one installation on the engine that the environment names."""
+
+    def __init__(self, settings: Settings, installation: str) -> None:
+        self._settings = settings
+        self._installation = installation
+        self._network = f"sandlot-{installation}"
+        self._bridge = f"sl-{installation[:10]}"
+        self._threads = ThreadPoolExecutor(settings.engine_threads, thread_name_prefix="docker")
+        self._client: docker.APIClient | None = None
+        self._placement: Placement | None = None
+
+    async def open(self) -> None:
+        """Find agent and base image, make network and firewall; raises IsolationFailed, EngineError."""
+        await self._run(self._prepare)
+
+    async def close(self) -> None:
+        """Let go of the engine."""
+        if self._client is not None:
+            self._client.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def start(self, spec: ContainerSpec) -> Container:
+        """Create and start; three calls to the engine."""
+        return await self._run(lambda: self._start(spec))
+
+    async def attach(self, name: str) -> Container:
+        """Look the container up."""
+        return await self._run(lambda: self._describe(name))
+
+    async def remove(self, name: str) -> None:
+        """Kill and remove, anonymous volumes included."""
+        await self._run(lambda: self._remove(name))
+
+    async def pause(self, name: str) -> None:
+        """Freeze the container's cgroup."""
+        await self._run(lambda: self._engine.pause(name))
+
+    async def unpause(self, name: str) -> None:
+        """Thaw the container's cgroup."""
+        await self._run(lambda: self._engine.unpause(name))
+
+    async def halt(self, name: str) -> None:
+        """Kill process 1 and wait for the end."""
+        await self._run(lambda: self._halt(name))
+
+    async def boot(self, name: str) -> Container:
+        """Start the container again."""
+        await self._run(lambda: self._engine.start(name))
+        return await self.attach(name)
+
+    async def list_containers(self) -> list[ContainerInfo]:
+        """Return all containers with our label."""
+        return await self._run(lambda: [self._summarise(found) for found in self._find_all()])
+
+    async def watch(self) -> AsyncIterator[Death]:
+        """Yield deaths from the engine's event stream."""
+        with telling_errors():
+            stream = EventStream(connect(timeout=None), {INSTALLATION_LABEL: self._installation})
+            async for death in stream.follow():
+                yield death
+        raise EngineUnavailable("the event stream of the Docker engine ended")
+
+    async def destroy(self) -> int:
+        """Remove containers, then the firewall's rules, then the network."""
+        names = [_name(found) for found in await self._run(self._find_all)]
+        await asyncio.gather(*(self.remove(name) for name in names))
+        await self._run(self._remove_network)
+        return len(names)
+
+    @property
+    def _engine(self) -> Any:  # the SDK's types leave out half of its methods
+        if self._client is None:
+            self._client = connect(timeout=CALL_S)
+        return self._client
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        def translated() -> T:
+            with telling_errors():
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, translated)
+
+    def _prepare(self) -> None:
+        self._engine.inspect_image(self._settings.base_image)
+        self._placement = Placement(
+            installation=self._installation,
+            network=self._network,
+            agent_volume=self._settings.agent_volume or self._find_agent(),
+            cpus=int(self._engine.info()["NCPU"]),
+        )
+        self._make_firewall(self._ensure_network()).install()
+
+    def _find_agent(self) -> str:
+        volumes = self._engine.volumes(filters={"label": AGENT_LABEL})["Volumes"] or []
+        if not volumes:
+            raise EngineError("no volume with the agent is on the engine: `make images` makes it")
+        newest = max(volumes, key=lambda volume: str(volume["CreatedAt"]))
+        return str(newest["Name"])
+
+    def _ensure_network(self) -> str:
+        """Return the subnet of the sandboxes' network, made where there is none."""
+        found = self._engine.networks(names=[f"^{self._network}$"])
+        if not found:
+            try:
+                self._engine.create_network(
+                    self._network,
+                    driver="bridge",
+                    options={**BRIDGE_OPTIONS, "com.docker.network.bridge.name": self._bridge},
+                    labels={INSTALLATION_LABEL: self._installation},
+                    check_duplicate=True,
+                )
+            except APIError as error:
+                raise IsolationFailed(f"no network for sandboxes could be made: {error.explanation}") from error
+        return str(self._engine.inspect_network(self._network)["IPAM"]["Config"][0]["Subnet"])
+
+    def _make_firewall(self, subnet: str) -> Firewall:
+        return Firewall(self._installation, bridge=self._bridge, subnet=subnet, run_in_host=self._run_in_host)
+
+    def _run_in_host(self, command: list[str]) -> str:
+        """Run a command of the base image with the host's network and the right to change it."""
+        config = make_tool_config(self._installation, self._settings.base_image, command)
+        try:
+            tool = self._engine.create_container_from_config(config)["Id"]
+        except APIError as error:
+            raise IsolationFailed(f"{command[0]} could not be run in a container: {error.explanation}") from error
+        try:
+            self._engine.start(tool)
+            code = self._engine.wait(tool)["StatusCode"]
+            output = self._engine.logs(tool).decode(errors="replace")
+        except APIError as error:
+            raise IsolationFailed(f"{command[0]} could not be run in a container: {error.explanation}") from error
+        finally:
+            self._remove(tool)
+        if code != 0:
+            raise IsolationFailed(f"{command[0]} failed in a container: {output.strip()}")
+        return output
+
+    def _remove_network(self) -> None:
+        for found in self._engine.networks(names=[f"^{self._network}$"]):
+            self._make_firewall("").remove()
+            self._engine.remove_network(found["Id"])
+
+    def _start(self, spec: ContainerSpec) -> Container:
+        assert self._placement is not None, "open() comes first"
+        self._engine.create_container_from_config(make_config(spec, self._placement), spec.name)
+        self._engine.start(spec.name)
+        return self._describe(spec.name)
+
+    def _describe(self, name: str) -> Container:
+        found = self._engine.inspect_container(name)
+        if not found["State"]["Running"]:
+            raise ContainerGone(f"container {name} does not run")
+        image = self._engine.inspect_image(found["Image"])
+        return Container(
+            name=name,
+            address=found["NetworkSettings"]["Networks"][self._network]["IPAddress"],
+            agent_port=ENVD_PORT,
+            image_id=found["Image"],
+            image_env=parse_env(image["Config"].get("Env")),
+        )
+
+    def _remove(self, name: str) -> None:
+        try:
+            self._engine.remove_container(name, v=True, force=True)
+        except NotFound:
+            return
+        except APIError as error:
+            # Somebody else removes it already: that is as good, once it is done.
+            if error.status_code != requests.codes.conflict or "already in progress" not in str(error.explanation):
+                raise
+            self._wait_until_removed(name)
+
+    def _wait_until_removed(self, name: str) -> None:
+        try:
+            self._engine.wait(name, condition="removed")
+        except NotFound:
+            return
+
+    def _halt(self, name: str) -> None:
+        try:
+            self._engine.kill(name)
+        except APIError as error:
+            if error.status_code != requests.codes.conflict:
+                raise
+        self._engine.wait(name)
+
+    def _find_all(self) -> list[dict[str, Any]]:
+        label = f"{INSTALLATION_LABEL}={self._installation}"
+        found: list[dict[str, Any]] = self._engine.containers(all=True, filters={"label": label})
+        return found
+
+    def _summarise(self, found: dict[str, Any]) -> ContainerInfo:
+        labels = found["Labels"]
+        mounted = {mount.get("Name") for mount in found["Mounts"]}
+        return ContainerInfo(
+            name=_name(found),
+            role=labels.get(ROLE_LABEL, Role.TOOL),
+            template_id=labels.get(TEMPLATE_LABEL, ""),
+            build_id=labels.get(BUILD_LABEL, ""),
+            status=STATUSES.get(found["State"], Status.EXITED),
+            # The engine names the image by its id once the tag means another one.
+            current=self._placement is not None
+            and self._placement.agent_volume in mounted
+            and found["Image"] not in found["ImageID"],
+        )
+
+
+def connect(**options: Any) -> docker.APIClient:
+    """Return a client of the engine that DOCKER_HOST names; raises EngineUnavailable."""
+    with telling_errors():
+        return docker.APIClient(version="auto", **options, **kwargs_from_env())
+
+
+def _name(found: dict[str, Any]) -> str:
+    return str(found["Names"][0]).removeprefix("/")

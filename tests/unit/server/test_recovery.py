@@ -1,0 +1,294 @@
+"""A server dies in the middle of anything; the next one on the same store and engine puts it right."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from sandlot_server.errors import EngineError
+from sandlot_server.installation import Installation, open_installation
+from sandlot_server.models import NewSandbox, SandboxState
+from sandlot_server.runtime.base import Status
+from sandlot_server.runtime.memory import MemoryRuntime
+from sandlot_server.settings import Settings
+from sandlot_server.store.memory import MemoryStore
+from support.polling import until
+
+BASE = NewSandbox("base", 300, secure=True)
+
+
+class PowerCut(Exception):
+    """The server ends here, without a chance to clean up."""
+
+
+class Engine(MemoryRuntime):
+    """A runtime whose server may be cut off at a chosen operation, from when on nothing reaches it any more."""
+
+    def __init__(self) -> None:
+        super().__init__(before=self._guard)
+        self.cut_at: str | None = None
+        self.is_cut = False
+        self.hook: Callable[[str, str], None] = lambda operation, name: None
+
+    def _guard(self, operation: str, name: str) -> None:
+        self.hook(operation, name)
+        self.is_cut = self.is_cut or operation == self.cut_at
+        if self.is_cut:
+            raise PowerCut
+
+
+class CutStore(MemoryStore):
+    """A store that forgets nothing and takes nothing once its server was cut off."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+        self.saves_left: int | None = None
+
+    async def save_sandbox(self, sandbox: object) -> None:
+        if self.saves_left is not None:
+            self.saves_left -= 1
+            self._engine.is_cut = self._engine.is_cut or self.saves_left < 0
+        if self._engine.is_cut:
+            raise PowerCut
+        await super().save_sandbox(sandbox)  # type: ignore[arg-type]
+
+    async def delete_sandbox(self, sandbox_id: str) -> None:
+        if self._engine.is_cut:
+            raise PowerCut
+        await super().delete_sandbox(sandbox_id)
+
+
+class World:
+    """What outlives a server: engine, store and home; and the server of the moment."""
+
+    def __init__(self, home: Path) -> None:
+        self.settings = Settings(home=home, runtime="memory", pool_size=0)
+        self.engine = Engine()
+        self.store = CutStore(self.engine)
+
+    def open(self) -> Installation:
+        self.engine.cut_at, self.engine.is_cut, self.store.saves_left = None, False, None
+        return open_installation(self.settings, runtime=self.engine, store=self.store)
+
+    async def containers(self) -> dict[str, Status]:
+        return {info.name: info.status for info in await self.engine.list_containers()}
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.open()
+    await world.engine.destroy()
+
+
+async def finish(installation: Installation) -> None:
+    await installation.tasks.finish(5)
+
+
+CREATE_CUTS: dict[str, Callable[[World], None]] = {
+    "before its row": lambda world: setattr(world.store, "saves_left", 0),
+    "before the container": lambda world: setattr(world.engine, "cut_at", "start"),
+    "with a container that has not started": lambda world: setattr(world.engine, "cut_at", "started"),
+    "before it is said to run": lambda world: setattr(world.store, "saves_left", 1),
+}
+
+
+@pytest.mark.parametrize("cut", CREATE_CUTS.values(), ids=CREATE_CUTS.keys())
+async def test_create_cut_short_leaves_nothing(world: World, cut: Callable[[World], None]) -> None:
+    first = world.open()
+    async with first.run():
+        cut(world)
+        with pytest.raises(PowerCut):
+            await first.service.create(BASE)
+        await first.tasks.finish(5)
+    second = world.open()
+    async with second.run():
+        await finish(second)
+        assert second.service.list() == []
+        assert await world.containers() == {}
+        assert await world.store.load_sandboxes() == []
+
+
+async def test_running_sandboxes_are_taken_over(world: World) -> None:
+    first = world.open()
+    async with first.run():
+        made = await first.service.create(BASE)
+        endpoint = first.directory.find(made.id)
+    second = world.open()
+    async with second.run():
+        assert second.service.get(made.id) == made
+        assert second.directory.find(made.id) == endpoint
+        await second.service.set_timeout(made.id, 0)
+        await until(lambda: second.service.list() == [], "it still ends")
+
+
+async def test_time_goes_on_while_no_server_runs(world: World) -> None:
+    first = world.open()
+    async with first.run():
+        made = await first.service.create(NewSandbox("base", 1, secure=True))
+    await asyncio.sleep(1.1)
+    second = world.open()
+    async with second.run():
+        await until(lambda: second.registry.get(made.id) is None, "it ends at once")
+        assert await world.containers() == {}
+
+
+async def test_deaths_while_no_server_runs(world: World) -> None:
+    first = world.open()
+    async with first.run():
+        made = await first.service.create(BASE)
+    await world.engine.crash(made.container)
+    second = world.open()
+    async with second.run():
+        await finish(second)
+        assert second.service.list() == []
+        assert await world.containers() == {}
+
+
+@pytest.mark.parametrize("memory", [True, False])
+async def test_paused_sandboxes_stay_paused(world: World, memory: bool) -> None:
+    first = world.open()
+    async with first.run():
+        made = await first.service.create(BASE)
+        await first.service.pause(made.id, memory=memory)
+    second = world.open()
+    async with second.run():
+        assert second.service.get(made.id).state is SandboxState.PAUSED
+        await second.service.resume(made.id, 60)
+        assert (second.service.get(made.id).boot_id == made.boot_id) is memory
+
+
+@pytest.mark.parametrize("operation", ["pause", "halt"])
+async def test_a_pause_cut_before_the_engine_is_undone(world: World, operation: str) -> None:
+    first = world.open()
+    async with first.run():
+        made = await first.service.create(BASE)
+        world.engine.cut_at = operation
+        with pytest.raises(PowerCut):
+            await first.service.pause(made.id, memory=operation == "pause")
+    second = world.open()
+    async with second.run():
+        assert second.service.get(made.id).state is SandboxState.RUNNING
+        assert "POST /unfreeze" in world.engine.agent(made.container).calls
+
+
+@pytest.mark.parametrize("memory", [True, False])
+async def test_a_pause_cut_after_the_engine_is_finished(world: World, memory: bool) -> None:
+    first = world.open()
+    async with first.run():
+        made = await first.service.create(BASE)
+        world.store.saves_left = 1
+        with pytest.raises(PowerCut):
+            await first.service.pause(made.id, memory=memory)
+    second = world.open()
+    async with second.run():
+        assert second.service.get(made.id).state is SandboxState.PAUSED
+        await second.service.resume(made.id, 60)
+
+
+@pytest.mark.parametrize("saves", [1, 2])
+@pytest.mark.parametrize("memory", [True, False])
+async def test_a_resume_cut_short_is_undone(world: World, memory: bool, saves: int) -> None:
+    first = world.open()
+    async with first.run():
+        made = await first.service.create(BASE)
+        await first.service.pause(made.id, memory=memory)
+        world.store.saves_left = saves
+        if memory and saves == 2:
+            return
+        with pytest.raises(PowerCut):
+            await first.service.resume(made.id, 60)
+    second = world.open()
+    async with second.run():
+        assert second.service.get(made.id).state is SandboxState.PAUSED
+        await second.service.resume(made.id, 60)
+        assert second.directory.find(made.id) is not None
+
+
+async def test_a_kill_is_finished(world: World) -> None:
+    first = world.open()
+    async with first.run():
+        made = await first.service.create(BASE)
+        world.engine.cut_at = "remove"
+        await first.service.kill(made.id)
+        await first.tasks.finish(5)
+    second = world.open()
+    assert await world.containers() == {made.container: Status.RUNNING}
+    async with second.run():
+        assert second.service.list() == []
+        await finish(second)
+        assert await world.containers() == {}
+
+
+async def test_memory_lost_while_paused(world: World) -> None:
+    first = world.open()
+    async with first.run():
+        made = await first.service.create(BASE)
+        await first.service.pause(made.id)
+        await world.engine.crash(made.container, "the engine ended")
+        await until(lambda: first.service.get(made.id).filesystem_only, "the loss is noted")
+        await first.service.resume(made.id, 60)
+        assert first.service.get(made.id).boot_id != made.boot_id
+
+
+async def test_a_container_that_dies_takes_its_sandbox_along(world: World) -> None:
+    installation = world.open()
+    cut: list[str] = []
+    installation.registry.on_unreachable(cut.append)
+    async with installation.run():
+        made = await installation.service.create(BASE)
+        await world.engine.crash(made.container, "out of memory")
+        await until(lambda: installation.registry.get(made.id) is None, "it is gone")
+        assert cut == [made.id]
+        assert await world.containers() == {}
+
+
+async def test_the_sweep_finds_what_nobody_told(world: World) -> None:
+    installation = world.open()
+    async with installation.run():
+        made = await installation.service.create(BASE)
+        lost = await installation.containers.provision(
+            installation.containers.new_name(), installation.catalogue.resolve("base")
+        )
+        await world.engine.vanish(made.container)
+        await installation.reconciler.sweep()
+        await until(lambda: installation.registry.get(made.id) is None, "the missed death is noted")
+        await finish(installation)
+        assert lost.name not in await world.containers()
+
+
+async def test_a_failed_start_leaves_nothing(world: World) -> None:
+    installation = world.open()
+    async with installation.run():
+
+        def fail(operation: str, name: str) -> None:
+            if operation == "started":
+                raise EngineError("no space left on device")
+
+        world.engine.hook = fail
+        with pytest.raises(EngineError, match="no space left"):
+            await installation.service.create(BASE)
+        await finish(installation)
+        assert await world.containers() == {}
+        assert await world.store.load_sandboxes() == []
+
+
+async def test_a_failed_pause_runs_on(world: World) -> None:
+    installation = world.open()
+    async with installation.run():
+        made = await installation.service.create(BASE)
+
+        def fail(operation: str, name: str) -> None:
+            if operation == "pause":
+                raise EngineError("cannot freeze")
+
+        world.engine.hook = fail
+        with pytest.raises(EngineError, match="cannot freeze"):
+            await installation.service.pause(made.id)
+        assert installation.service.get(made.id).state is SandboxState.RUNNING
+        assert installation.directory.find(made.id) is not None

@@ -1,0 +1,165 @@
+"""What every runtime must do: the same tests for the pretended one and for Docker."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sandlot_server.errors import ContainerGone, EngineError
+from sandlot_server.runtime.base import ContainerInfo, ContainerSpec, Death, Role, Runtime, Status
+from sandlot_server.runtime.memory import MemoryRuntime
+from sandlot_server.settings import Settings
+
+
+@dataclass
+class Bench:
+    """A runtime to try, and a way to kill one of its containers behind its back."""
+
+    runtime: Runtime
+    crash: Callable[[str], Awaitable[None]]
+    image: str
+
+    def specify(self, **changes: object) -> ContainerSpec:
+        values = {
+            "name": f"sandlot-test-{secrets.token_hex(6)}",
+            "template_id": "base",
+            "build_id": "b1",
+            "image": self.image,
+            "control_token": "secret",
+            "cpu_count": 1,
+            "memory_mb": 256,
+            "pids_limit": 100,
+        }
+        return ContainerSpec(**{**values, **changes})  # type: ignore[arg-type]
+
+    async def find(self, name: str) -> ContainerInfo | None:
+        return next((info for info in await self.runtime.list_containers() if info.name == name), None)
+
+
+@pytest.fixture(params=["memory", pytest.param("docker", marks=pytest.mark.docker)])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = make_memory_bench() if request.param == "memory" else make_docker_bench(tmp_path)
+    await bench.runtime.open()
+    try:
+        yield bench
+    finally:
+        await bench.runtime.destroy()
+        await bench.runtime.close()
+
+
+def make_memory_bench() -> Bench:
+    runtime = MemoryRuntime()
+    return Bench(runtime, runtime.crash, "image")
+
+
+def make_docker_bench(home: Path) -> Bench:
+    from sandlot_server.runtime.docker_engine import DockerEngine
+
+    async def kill(name: str) -> None:
+        process = await asyncio.create_subprocess_exec("docker", "kill", name, stdout=asyncio.subprocess.DEVNULL)
+        assert await process.wait() == 0
+
+    settings = Settings(home=home)
+    return Bench(DockerEngine(settings, secrets.token_hex(6)), kill, settings.base_image)
+
+
+async def test_a_container_from_start_to_end(bench: Bench) -> None:
+    spec = bench.specify()
+    started = await bench.runtime.start(spec)
+    assert await bench.runtime.attach(spec.name) == started
+    assert started.image_env["PATH"]
+    info = await bench.find(spec.name)
+    assert info == ContainerInfo(spec.name, Role.SANDBOX, "base", "b1", Status.RUNNING, current=True)
+    await bench.runtime.remove(spec.name)
+    assert await bench.find(spec.name) is None
+    await bench.runtime.remove(spec.name)
+
+
+async def test_pause_and_unpause(bench: Bench) -> None:
+    spec = bench.specify()
+    started = await bench.runtime.start(spec)
+    await bench.runtime.pause(spec.name)
+    info = await bench.find(spec.name)
+    assert info is not None
+    assert info.status is Status.PAUSED
+    assert await bench.runtime.attach(spec.name) == started
+    with pytest.raises(EngineError):
+        await bench.runtime.pause(spec.name)
+    await bench.runtime.unpause(spec.name)
+    with pytest.raises(EngineError):
+        await bench.runtime.unpause(spec.name)
+    await bench.runtime.pause(spec.name)
+    await bench.runtime.remove(spec.name)
+    assert await bench.find(spec.name) is None
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_halt_and_boot(bench: Bench, paused: bool) -> None:
+    spec = bench.specify()
+    await bench.runtime.start(spec)
+    if paused:
+        await bench.runtime.pause(spec.name)
+    await bench.runtime.halt(spec.name)
+    info = await bench.find(spec.name)
+    assert info is not None
+    assert info.status is Status.EXITED
+    with pytest.raises(ContainerGone):
+        await bench.runtime.attach(spec.name)
+    await bench.runtime.halt(spec.name)
+    booted = await bench.runtime.boot(spec.name)
+    assert await bench.runtime.attach(spec.name) == booted
+
+
+async def test_what_is_not_there(bench: Bench) -> None:
+    for work in (bench.runtime.attach, bench.runtime.pause, bench.runtime.unpause, bench.runtime.halt):
+        with pytest.raises(ContainerGone):
+            await work("sandlot-test-none")
+    with pytest.raises(ContainerGone):
+        await bench.runtime.boot("sandlot-test-none")
+    await bench.runtime.remove("sandlot-test-none")
+
+
+async def test_names_are_taken_once(bench: Bench) -> None:
+    spec = bench.specify()
+    await bench.runtime.start(spec)
+    with pytest.raises(EngineError):
+        await bench.runtime.start(spec)
+
+
+async def test_two_may_remove_at_once(bench: Bench) -> None:
+    spec = bench.specify()
+    await bench.runtime.start(spec)
+    await asyncio.gather(bench.runtime.remove(spec.name), bench.runtime.remove(spec.name))
+    assert await bench.find(spec.name) is None
+
+
+async def test_deaths_are_told(bench: Bench) -> None:
+    spec = bench.specify()
+    await bench.runtime.start(spec)
+    deaths = bench.runtime.watch()
+    first = asyncio.ensure_future(anext(deaths))
+    async with asyncio.timeout(20):
+        while not first.done():
+            # Watching begins some time after it is asked for; a death before that is none of ours.
+            other = bench.specify()
+            await bench.runtime.start(other)
+            await bench.crash(other.name)
+            await asyncio.wait({first}, timeout=0.1)
+        assert isinstance(first.result(), Death)
+        await bench.crash(spec.name)
+        while (death := await anext(deaths)).container != spec.name:
+            continue
+    assert death.reason
+    await deaths.aclose()  # type: ignore[attr-defined]
+
+
+async def test_destroy_removes_everything(bench: Bench) -> None:
+    for _ in range(2):
+        await bench.runtime.start(bench.specify())
+    assert await bench.runtime.destroy() == 2
+    assert await bench.runtime.list_containers() == []
