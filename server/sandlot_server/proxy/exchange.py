@@ -1,0 +1,401 @@
+"""One request and its response: where it goes, and what passes between the two connections."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+from sandlot_protocol.http import ACCESS_TOKEN_HEADER, ENVD_PORT
+from sandlot_server.proxy import pages
+from sandlot_server.proxy.dialing import PortClosed, is_agent_port
+from sandlot_server.proxy.directory import Endpoint, Forbidden, LimitReached, StillTransitioning, WakeRequest
+from sandlot_server.proxy.framing import Chunked, Framing, FramingError, Length
+from sandlot_server.proxy.heads import HeadError, Request, find_field, replace_host
+from sandlot_server.proxy.reply import Reply
+from sandlot_server.proxy.routing import Target, is_reserved, parse_file_query
+
+if TYPE_CHECKING:
+    from sandlot_server.proxy.client import ClientConnection
+    from sandlot_server.proxy.traffic import Traffic
+    from sandlot_server.proxy.upstream import Lane, Upstream
+
+_log = logging.getLogger(__name__)
+_REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+_FILE_OPERATIONS: Final = {b"GET": ("read",), b"HEAD": ("read",), b"POST": ("write",), b"OPTIONS": ("read", "write")}
+
+
+class Exchange:
+    """Carries one request to its upstream and the response back; its owner is the client's connection."""
+
+    __slots__ = (
+        "_body", "_client", "_door", "_endpoint", "_is_repeatable", "_lane", "_may_upgrade", "_task",
+        "_traffic", "_upstream", "is_request_done", "reply", "request", "target",
+    )  # fmt: skip
+
+    def __init__(self, client: ClientConnection, request: Request, target: Target) -> None:
+        self._client = client
+        self._door = client.door
+        self.request = request
+        self.target = target
+        fields = request.fields
+        self._body: Framing | None = None
+        if fields.chunked:
+            self._body = Chunked()
+        elif fields.content_length:
+            self._body = Length(fields.content_length)
+        self.is_request_done = self._body is None
+        self._is_repeatable = self._body is None and request.method in _REPEATABLE
+        self._may_upgrade = fields.upgrade is not None
+        self.reply = Reply(request, request_done=self.is_request_done, may_upgrade=self._may_upgrade)
+        self._endpoint: Endpoint | None = None
+        self._traffic: Traffic | None = None
+        self._lane: Lane | None = None
+        self._upstream: Upstream | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    # -- finding the upstream
+
+    def start(self) -> None:
+        """Send the request on its way, or answer it."""
+        target = self.target
+        if target.sandbox_id:
+            self._start_sandbox(target)
+        elif target.is_local_name and self.request.target.partition(b"?")[0] == b"/files":
+            self._start_file()
+        else:
+            self._use(self._door.api)
+
+    def _start_sandbox(self, target: Target) -> None:
+        if target.port == ENVD_PORT and self._refuse_reserved():
+            return
+        endpoint = self._door.directory.find(target.sandbox_id)
+        if endpoint is None:
+            self._spawn(self._wake())
+        else:
+            self._enter(endpoint)
+
+    def _start_file(self) -> None:
+        """Route a file URL without sandbox identity: by its signature, or to the only sandbox there is."""
+        operations = _FILE_OPERATIONS.get(self.request.method)
+        if operations is None:
+            self._use(self._door.api)
+            return
+        endpoint = self._find_by_signature(operations)
+        if endpoint is not None:
+            self.target = Target(endpoint.sandbox_id, ENVD_PORT)
+            self._enter(endpoint)
+
+    def _find_by_signature(self, operations: tuple[str, ...]) -> Endpoint | None:
+        directory = self._door.directory
+        if b"signature=" not in self.request.target:
+            endpoint = directory.find_only()
+            if endpoint is None:
+                self.refuse(pages.refused(400, "This URL names no sandbox, and there is not exactly one running"))
+            return endpoint
+        query = parse_file_query(self.request.target)
+        for operation in operations if query is not None else ():
+            assert query is not None
+            found = directory.find_by_signature(
+                query.path, operation, query.username, query.expiration, query.signature
+            )
+            if found is not None:
+                return found
+        self.refuse(pages.refused(401, "invalid signature: it is not of a sandbox that is running"))
+        return None
+
+    def _refuse_reserved(self) -> bool:
+        if not is_reserved(self.request.target):
+            return False
+        path = self.request.target.partition(b"?")[0].decode("latin-1")
+        self.refuse(pages.reserved_route(unquote(path)))
+        return True
+
+    async def _wake(self) -> None:
+        fields, sandbox_id = self.request.fields, self.target.sandbox_id
+        wanted = WakeRequest(
+            port=self.target.port,
+            envd_token=find_field(self.request.block, ACCESS_TOKEN_HEADER.encode()) or None,
+            traffic_token=None if fields.traffic_token is None else fields.traffic_token.decode("latin-1"),
+        )
+        answer = pages.sandbox_not_found(sandbox_id)
+        endpoint = None
+        try:
+            endpoint = await self._door.directory.wake(sandbox_id, wanted)
+        except Forbidden:
+            answer = pages.resume_denied(sandbox_id)
+        except StillTransitioning:
+            answer = pages.still_transitioning(sandbox_id)
+        except LimitReached as error:
+            answer = pages.limit_reached(sandbox_id, str(error))
+        self._task = None
+        if endpoint is None:
+            self.refuse(answer)
+        else:
+            self._enter(endpoint)
+
+    def _enter(self, endpoint: Endpoint) -> None:
+        """Check what the sandbox asks of a request, and go to its port."""
+        port = self.target.port
+        is_agent = is_agent_port(endpoint, port)
+        if is_agent:
+            self._may_upgrade = False  # the only upgrade it knows is the control plane's
+            if port != ENVD_PORT and self._refuse_reserved():
+                return
+        elif endpoint.traffic_token is not None and not self._admit(endpoint.traffic_token):
+            return
+        traffic = self._door.traffic_of(endpoint.sandbox_id)
+        limit = self._door.limits.connections_per_sandbox
+        if len(traffic.active) >= limit:
+            self.refuse(pages.too_many_connections(endpoint.sandbox_id, limit))
+            return
+        self._endpoint, self._traffic = endpoint, traffic
+        traffic.active.add(self)
+        self._use(traffic.lane(endpoint, port))
+
+    def _admit(self, token: str) -> bool:
+        given = self.request.fields.traffic_token
+        if not given:
+            self.refuse(pages.traffic_token_missing(self.target.sandbox_id))
+            return False
+        if not hmac.compare_digest(given, token.encode()):
+            self.refuse(pages.traffic_token_invalid(self.target.sandbox_id))
+            return False
+        return True
+
+    # -- connecting
+
+    def _use(self, lane: Lane) -> None:
+        self._lane = lane
+        upstream = None if self._may_upgrade else lane.take(is_repeatable=self._is_repeatable)
+        if upstream is None:
+            self._spawn(self._connect(lane))
+        else:
+            self._attach(upstream)
+
+    async def _connect(self, lane: Lane) -> None:
+        try:
+            upstream = await lane.connect()
+        except (PortClosed, OSError):
+            self._task = None
+            self.refuse(self._unreachable())
+            return
+        self._task = None
+        self._attach(upstream)
+
+    def _unreachable(self) -> pages.Answer:
+        sandbox_id, port = self.target.sandbox_id, self.target.port
+        if not sandbox_id:
+            return pages.api_unreachable()
+        if self._door.directory.find(sandbox_id) is None:
+            return pages.sandbox_not_found(sandbox_id)
+        return pages.port_closed(sandbox_id, port)
+
+    def _attach(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        upstream.receiver = self
+        if self._client.is_write_paused:
+            upstream.transport.pause_reading()
+        try:
+            body = b"" if self._body is None else self._client.take(self._count_body)
+        except FramingError as error:
+            self._refuse_body(error)
+            return
+        upstream.transport.write(self._request_head() + body)
+
+    def _request_head(self) -> bytes:
+        request, endpoint = self.request, self._endpoint
+        kept, extra = request.fields.kept, b""
+        if self._may_upgrade and request.fields.upgrade is not None:
+            extra = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % request.fields.upgrade
+        if endpoint is None:
+            extra += self._client.forwarded
+        elif endpoint.mask_request_host is not None and not is_agent_port(endpoint, self.target.port):
+            mask = endpoint.mask_request_host.replace("${PORT}", str(self.target.port))
+            kept = replace_host(kept, mask.encode("latin-1"))
+        return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (request.method, request.target, kept, extra)
+
+    # -- the request's body
+
+    @property
+    def takes_body(self) -> bool:
+        """Whether bytes of the client can be passed on now."""
+        return self._upstream is not None and not self.is_request_done
+
+    def send_body(self, data: bytes) -> int:
+        """Pass on the request's body; return how many bytes of `data` belong to it."""
+        upstream = self._upstream
+        assert upstream is not None
+        try:
+            used = self._count_body(data)
+        except FramingError as error:
+            self._refuse_body(error)
+            return len(data)
+        upstream.transport.write(data if used == len(data) else data[:used])
+        if self.is_request_done and self.reply.done:
+            self._complete()
+        return used
+
+    def _count_body(self, data: bytes) -> int:
+        body = self._body
+        assert body is not None
+        used = body.feed(data)
+        self._door.stats.bytes_in += used
+        if body.done:
+            self.is_request_done = self.reply.request_done = True
+        return used
+
+    def _refuse_body(self, error: FramingError) -> None:
+        if self.reply.began:
+            self.cut()
+        else:
+            self.refuse(pages.refused(400, str(error)))
+
+    def hold_request(self, hold: bool) -> None:
+        """The upstream takes the request more slowly than it comes."""
+        self._client.hold_reading(hold)
+
+    # -- the response
+
+    def receive_response(self, data: bytes) -> None:
+        """Pass on the response."""
+        reply = self.reply
+        try:
+            out = reply.receive(data)
+        except (HeadError, FramingError) as error:
+            self._refuse_response(error)
+            return
+        if out:
+            self._door.stats.bytes_out += len(out)
+            self._client.transport.write(out)
+        if reply.done:
+            self._end_response()
+
+    def hold_response(self, hold: bool) -> None:
+        """The client takes the response more slowly than it comes."""
+        if self._upstream is not None:
+            if hold:
+                self._upstream.transport.pause_reading()
+            else:
+                self._upstream.transport.resume_reading()
+
+    def _end_response(self) -> None:
+        if self.reply.rest is not None:
+            self._switch(self.reply.rest)
+        elif self.is_request_done or self.reply.closes_upstream:
+            self._complete()
+
+    def _refuse_response(self, error: Exception) -> None:
+        if self.reply.began:
+            self.cut()
+            return
+        sandbox_id, port = self.target.sandbox_id, self.target.port
+        if sandbox_id:
+            self.refuse(pages.bad_upstream(sandbox_id, port, str(error)))
+        else:
+            self.refuse(pages.refused(502, f"The API did not answer in valid HTTP: {error}"))
+
+    def lose_upstream(self, error: Exception | None) -> None:
+        """The upstream is gone: in the middle of a response this cuts the client off as well."""
+        upstream, self._upstream = self._upstream, None
+        reply = self.reply
+        if reply.done:
+            self._complete()
+        elif reply.began:
+            end = None if error is not None else reply.end_with_connection()
+            if end is None:
+                self.cut()
+            else:
+                self._client.transport.write(end)
+                self._complete()
+        elif upstream is not None and self._may_repeat(upstream) and self._lane is not None:
+            self._spawn(self._connect(self._lane))
+        else:
+            self.refuse(self._unreachable())
+
+    def _may_repeat(self, upstream: Upstream) -> bool:
+        """Whether the connection can have died of old age, and asking again on a new one changes nothing."""
+        return upstream.was_used and self._is_repeatable and self.reply.is_silent
+
+    # -- the end
+
+    def _complete(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            if self.reply.closes_upstream or not self.is_request_done or self._lane is None:
+                upstream.discard()
+            else:
+                if self._client.is_write_paused:
+                    upstream.transport.resume_reading()
+                self._lane.give(upstream)
+        self._leave()
+        self._client.end_exchange(self, keep=self.is_request_done and not self.reply.closes_client)
+
+    def _switch(self, rest: bytes) -> None:
+        upstream, self._upstream = self._upstream, None
+        assert upstream is not None
+        upstream.receiver = None
+        traffic = self._traffic
+        self._leave()
+        splice = self._door.splice(self._client.transport, upstream.transport, traffic)
+        self._client.hand_over(splice, rest)
+
+    def refuse(self, answer: pages.Answer) -> None:
+        """Answer in the upstream's place."""
+        request = self.request
+        self._read_rest_of_body()
+        keep = self.is_request_done and not self.reply.closes_client
+        if self.target.sandbox_id and pages.is_preflight(request.method, request.block):
+            data = pages.render_preflight(request.block, close=not keep)
+        else:
+            data = pages.render(answer, request.block, close=not keep, head_only=request.method == b"HEAD")
+        self.reply.status = answer.status
+        self._door.stats.refused += 1
+        self._drop_upstream()
+        self._leave()
+        self._client.transport.write(data)
+        self._client.end_exchange(self, keep=keep)
+
+    def _read_rest_of_body(self) -> None:
+        if not self.is_request_done:
+            try:
+                self._client.take(self._count_body)
+            except FramingError:
+                self.reply.closes_client = True
+
+    def cut(self) -> None:
+        """End the exchange so that the client cannot take it for complete."""
+        self.abandon()
+        self._client.abort()
+
+    def abandon(self) -> None:
+        """The client is gone: let the upstream know."""
+        self._drop_upstream()
+        self._leave()
+
+    def _drop_upstream(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.discard()
+
+    def _leave(self) -> None:
+        if self._traffic is not None:
+            self._traffic.active.discard(self)
+            self._traffic = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        self._task = self._door.spawn(self._guard(work))
+
+    async def _guard(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception:
+            _log.exception("a request could not be passed on")
+            self._task = None
+            self.refuse(pages.refused(500, "The front door failed; its log has the details"))

@@ -1,0 +1,100 @@
+"""Upgraded connections: once both sides have switched protocols, bytes pass unread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from typing_extensions import override
+
+from sandlot_server.proxy.limits import Stats
+
+
+class _Side(asyncio.Protocol):
+    """One of the two connections; what it receives, the other one sends."""
+
+    __slots__ = ("_is_client", "_other", "_splice", "transport")
+
+    def __init__(self, splice: Splice, transport: asyncio.Transport, *, is_client: bool) -> None:
+        self._splice = splice
+        self._is_client = is_client
+        self.transport = transport
+
+    def join(self, other: _Side) -> None:
+        self._other = other.transport
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        self._splice.count(len(data), from_client=self._is_client)
+        self._other.write(data)
+
+    @override
+    def eof_received(self) -> bool:
+        if self._other.can_write_eof() and not self._other.is_closing():
+            self._other.write_eof()
+            return True
+        return False
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._splice.end(self, exc)
+
+    @override
+    def pause_writing(self) -> None:
+        self._other.pause_reading()
+
+    @override
+    def resume_writing(self) -> None:
+        self._other.resume_reading()
+
+
+class Splice:
+    """Two connections joined; one's end is the other's."""
+
+    __slots__ = ("_client", "_ended", "_on_end", "_stats", "_upstream")
+
+    def __init__(
+        self, client: asyncio.Transport, upstream: asyncio.Transport, stats: Stats, on_end: Callable[[Splice], None]
+    ) -> None:
+        self._stats = stats
+        self._on_end = on_end
+        self._ended = False
+        self._client = _Side(self, client, is_client=True)
+        self._upstream = _Side(self, upstream, is_client=False)
+        self._client.join(self._upstream)
+        self._upstream.join(self._client)
+        stats.tunnels += 1
+
+    def start(self, to_client: bytes, to_upstream: bytes) -> None:
+        """Take over both connections; the two arguments are what has been read already."""
+        client, upstream = self._client.transport, self._upstream.transport
+        client.set_protocol(self._client)
+        upstream.set_protocol(self._upstream)
+        client.write(to_client)
+        upstream.write(to_upstream)
+        for transport in (client, upstream):
+            transport.resume_reading()
+
+    def count(self, size: int, *, from_client: bool) -> None:
+        """Account for bytes that pass."""
+        if from_client:
+            self._stats.bytes_in += size
+        else:
+            self._stats.bytes_out += size
+
+    def cut(self) -> None:
+        """End both connections at once."""
+        self._client.transport.abort()
+        self._upstream.transport.abort()
+
+    def end(self, side: _Side, error: Exception | None) -> None:
+        """One connection is over: let the other one send what it has, and end."""
+        other = self._upstream if side is self._client else self._client
+        if error is None:
+            other.transport.close()
+        else:
+            other.transport.abort()
+        if not self._ended:
+            self._ended = True
+            self._stats.tunnels -= 1
+            self._on_end(self)
