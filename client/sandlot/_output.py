@@ -52,9 +52,9 @@ class OutputLog(Generic[OutputT]):
     def _decode(self, data: Message) -> list[Output]:
         try:
             outputs: list[Output] = [
-                (self._stdout.decode(a2b_base64(data.get("stdout") or "")) or None, None, None),
-                (None, self._stderr.decode(a2b_base64(data.get("stderr") or "")) or None, None),
-                (None, None, a2b_base64(data.get("pty") or "") or None),
+                (self._stdout.decode(_decode_bytes(data.get("stdout"))) or None, None, None),
+                (None, self._stderr.decode(_decode_bytes(data.get("stderr"))) or None, None),
+                (None, None, _decode_bytes(data.get("pty")) or None),
             ]
         except (ValueError, TypeError, AttributeError) as error:
             raise ProtocolException(f"a command's output is not base64: {error}") from error
@@ -86,6 +86,10 @@ class OutputLog(Generic[OutputT]):
             result = self.result
             raise CommandExitException(result.stderr, result.stdout, result.exit_code, result.error)
         return self.result
+
+
+def _decode_bytes(text: str | None) -> bytes:
+    return a2b_base64(text, strict_mode=True) if text else b""
 
 
 def read_start(message: Message, action: str) -> int:

@@ -212,7 +212,7 @@ class Commands(InputStreams):
 async def first_pid(events: MessageStream, action: str) -> int:
     """Read the first message of a process's stream and return the pid in it; on failure the stream is closed."""
     try:
-        return read_start(await anext(events), action)
+        return read_start(await anext(events, {}), action)
     except BaseException:
         await events.aclose()
         raise

@@ -93,7 +93,7 @@ class Watching:
 
 async def _expect_start(events: MessageStream) -> None:
     try:
-        first = await anext(events)
+        first: Message = await anext(events, {})
         if "start" not in first:
             raise ProtocolException(f"Failed to start watch: the stream began with {first!r}")
     except BaseException:

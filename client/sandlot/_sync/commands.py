@@ -207,7 +207,7 @@ class Commands(InputStreams):
 def first_pid(events: MessageStream, action: str) -> int:
     """Read the first message of a process's stream and return the pid in it; on failure the stream is closed."""
     try:
-        return read_start(next(events), action)
+        return read_start(next(events, {}), action)
     except BaseException:
         events.close()
         raise
