@@ -65,9 +65,9 @@ class Registry:
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
         self._entries: dict[str, Entry] = {}
-        self._listeners: list[Callable[[str], None]] = []
+        self._listeners: list[Callable[[str], object]] = []
 
-    def on_unreachable(self, listener: Callable[[str], None]) -> None:
+    def on_unreachable(self, listener: Callable[[str], object]) -> None:
         """Call `listener` with the id of each sandbox at the moment in which nobody may talk to it any more."""
         self._listeners.append(listener)
 

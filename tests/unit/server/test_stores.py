@@ -1,0 +1,104 @@
+"""What every store must do: the same tests for the one in memory and for SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sandlot_server.errors import StoreError
+from sandlot_server.models import Ingress, Lifecycle, Sandbox, SandboxSpec, SandboxState, Template, now, seconds
+from sandlot_server.store.base import Store
+from sandlot_server.store.memory import MemoryStore
+from sandlot_server.store.sqlite import SqliteStore
+
+SPEC = SandboxSpec(
+    template_id="base",
+    build_id="b1",
+    alias="base",
+    cpu_count=2,
+    memory_mb=512,
+    timeout_s=300,
+    metadata={"ä": "\x00'\""},
+    env_vars={"A": "b"},
+    lifecycle=Lifecycle(auto_pause=True, auto_resume=True),
+    ingress=Ingress(False, "host:${PORT}", (443, 8443)),
+)
+SANDBOX = Sandbox("i1", "c1", SandboxState.STARTING, now(), now() + seconds(9), SPEC, "boot")
+TEMPLATE = Template("t1", "b1", ("one", "team/one"), "image:1", 2, 512)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    store: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "sandlot.db")
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def test_sandboxes_come_back_as_they_were(store: Store) -> None:
+    plain = replace(SANDBOX, id="i2", container="c2", spec=replace(SPEC, ingress=None, alias=None))
+    await store.save_sandbox(SANDBOX)
+    await store.save_sandbox(plain)
+    assert sorted(await store.load_sandboxes(), key=lambda one: one.id) == [SANDBOX, plain]
+
+
+async def test_saving_again_replaces(store: Store) -> None:
+    changed = replace(SANDBOX, state=SandboxState.PAUSED, container="c9", filesystem_only=True, boot_id="other")
+    await store.save_sandbox(SANDBOX)
+    await store.save_sandbox(changed)
+    assert await store.load_sandboxes() == [changed]
+
+
+async def test_forgetting(store: Store) -> None:
+    await store.save_sandbox(SANDBOX)
+    await store.delete_sandbox("i1")
+    await store.delete_sandbox("i1")
+    assert await store.load_sandboxes() == []
+
+
+async def test_what_is_saved_outlives_the_store(store: Store) -> None:
+    await store.save_sandbox(SANDBOX)
+    await store.save_template(TEMPLATE)
+    await store.close()
+    await store.open()
+    assert await store.load_sandboxes() == [SANDBOX]
+    assert await store.load_templates() == [TEMPLATE]
+
+
+async def test_templates_and_their_names(store: Store) -> None:
+    await store.save_template(TEMPLATE)
+    rebuilt = replace(TEMPLATE, build_id="b2", image="image:2", names=("one",))
+    await store.save_template(rebuilt)
+    other = Template("t2", "b3", ("team/one", "two"), "image:3", 1, 128)
+    await store.save_template(other)
+    assert await store.load_templates() == [rebuilt, other]
+
+
+async def test_a_name_moves_to_the_template_that_takes_it(store: Store) -> None:
+    await store.save_template(TEMPLATE)
+    await store.save_template(Template("t2", "b2", ("one",), "image:2", 1, 128))
+    assert [(one.id, one.names) for one in await store.load_templates()] == [("t1", ("team/one",)), ("t2", ("one",))]
+
+
+async def test_a_newer_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "sandlot.db"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 999")
+    db.close()
+    store = SqliteStore(path)
+    with pytest.raises(StoreError, match="newer"):
+        await store.open()
+    await store.close()
+
+
+async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "sandlot.db"
+    path.write_text("this is no database, whatever it is called " * 100)
+    store = SqliteStore(path)
+    with pytest.raises(StoreError):
+        await store.open()
+    await store.close()
