@@ -13,7 +13,7 @@ from typing_extensions import override
 from sandlot_server.proxy import pages
 from sandlot_server.proxy.exchange import Exchange
 from sandlot_server.proxy.heads import HeadError, check_incomplete, parse_request
-from sandlot_server.proxy.routing import RoutingError, route
+from sandlot_server.proxy.routing import RoutingError, Target, is_api_call, route
 
 if TYPE_CHECKING:
     from sandlot_server.proxy.door import FrontDoor
@@ -210,6 +210,8 @@ class ClientConnection(asyncio.Protocol):
             request = parse_request(data, end)
             fields = request.fields
             target = route(self.door.site, fields.host, fields.sandbox_id, fields.sandbox_port)
+            if fields.sandbox_id and is_api_call(target, request.target, fields.has_api_key):
+                target = Target("", 0)
         except HeadError as error:
             self._answer_and_linger(pages.refused(error.status, error.message))
             return False

@@ -57,6 +57,7 @@ class RequestFields(NamedTuple):
     sandbox_id: bytes | None
     sandbox_port: bytes | None
     traffic_token: bytes | None
+    has_api_key: bool
     content_length: int | None
     chunked: bool
     close: bool
@@ -169,6 +170,7 @@ def _request_fields(block: bytes) -> RequestFields:
         sandbox_id=seen.get(b"e2b-sandbox-id"),
         sandbox_port=seen.get(b"e2b-sandbox-port"),
         traffic_token=seen.get(b"e2b-traffic-access-token"),
+        has_api_key=b"x-api-key" in seen,
         content_length=_content_length(seen),
         chunked=_is_chunked(seen),
         close=b"close" in options,

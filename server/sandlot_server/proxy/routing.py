@@ -8,12 +8,13 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from sandlot_protocol.http import CONTROL_ROUTES
+from sandlot_protocol.http import CONTROL_ROUTES, ENVD_PORT
 
 _HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::[0-9]{1,5})?")
 _SANDBOX_ID: Final = re.compile(r"[a-z0-9]+")
 _PLAIN_PATH: Final = re.compile(rb"(?:/(?!\.)[A-Za-z0-9_.-]++)*+/?")
 _MAX_DECODINGS: Final = 8
+_API_PATH: Final = re.compile(rb"/(?:v[0-9]+|sandboxes|templates|snapshots|volumes|secrets|teams)(?:[/?]|$)")
 
 
 class RoutingError(Exception):
@@ -65,6 +66,15 @@ def route(site: Site, host: bytes, sandbox_id: bytes | None, sandbox_port: bytes
         # Not to be taken for a request to the API: its /health would say that the sandbox lives.
         raise RoutingError("Invalid host")
     return Target("", 0)
+
+
+def is_api_call(target: Target, path: bytes, has_api_key: bool) -> bool:
+    """Whether a request that routing headers send to an agent is meant for the API all the same.
+
+    SDKs of an earlier era (seen with e2b 2.8.1, `connect`) put the routing headers on their API calls as well.
+    Only those bear an API key, and the agent has no such paths.
+    """
+    return target.port == ENVD_PORT and has_api_key and _API_PATH.match(path) is not None
 
 
 def is_local_name(site: Site, name: str) -> bool:
