@@ -1,28 +1,31 @@
-"""Puts the agent together: routes, guards, the listener and the reaper."""
+"""Puts the agent together: routes, guards, the listener, the reaper, and an orderly end."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import errno
+import os
+import signal
 import socket
+import sys
 
-from sandlot_envd import files, filesystem, init, metrics, process, tunnel
-from sandlot_envd.auth import guard
+from sandlot_envd import files, filesystem, freeze, init, metrics, process, tunnel
+from sandlot_envd.auth import check_access_token, guard
 from sandlot_envd.connection import Connection
 from sandlot_envd.errors import AgentError, Internal, NotFound
-from sandlot_envd.http import Handler, Request, Response, Routes, answer_error
+from sandlot_envd.http import Request, Response, Routes, answer_error, answer_json
+from sandlot_envd.log import Log
 from sandlot_envd.process.reaper import Reaper
 from sandlot_envd.state import AgentState
 
 BACKLOG = 1024
-CORS = {"Access-Control-Allow-Origin": "*"}
-PREFLIGHT = {
-    "Access-Control-Allow-Methods": "*",
-    "Access-Control-Allow-Headers": "*",
-    "Access-Control-Max-Age": "7200",
-    "Vary": "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
-}
-EXPOSED = "Location, Cache-Control, X-Content-Type-Options, Connect-Content-Encoding, Grpc-Status, Grpc-Message"
+GRACE_S = 2.0
+"""Seconds that processes have between being asked to end and being killed, when the agent itself is asked to end."""
+
+EXPOSED = (
+    "Location, Cache-Control, X-Content-Type-Options, Content-Encoding, "
+    "Connect-Content-Encoding, Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin"
+)
 
 
 class App:
@@ -34,13 +37,13 @@ class App:
         self._connections: set[Connection] = set()
         self._routes = {route: guard(state, route, handler) for route, handler in self._collect().items()}
         self._paths = {path for _, path in self._routes}
-        self._servers: list[asyncio.Server] = []
+        self._server: asyncio.Server | None = None
 
     def _collect(self) -> Routes:
         state = self.state
         collected: Routes = {}
-        for routes in (init.routes(state), tunnel.routes(state), files.routes(state), metrics.routes(state)):
-            collected.update(routes)
+        for module in (init, freeze, tunnel, files, metrics):
+            collected.update(module.routes(state))
         for service in (process.build(state, self.reaper), filesystem.build(state)):
             collected.update(service.routes(state))
         return collected
@@ -54,43 +57,96 @@ class App:
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception as error:
-            self.state.log.write("handler failed", "error", path=request.path, error=repr(error))
+            self._report(request, error)
             response = answer_error(Internal(f"the agent failed: {type(error).__name__}"))
         if "origin" in request.headers:
-            response.headers.update({**CORS, "Access-Control-Expose-Headers": EXPOSED})
+            response.headers.setdefault("Access-Control-Allow-Origin", "*")
+            response.headers.setdefault("Access-Control-Expose-Headers", EXPOSED)
         return response
 
     async def _dispatch(self, request: Request) -> Response:
         if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
-            return Response(204, headers=dict(PREFLIGHT))
-        handler: Handler | None = self._routes.get((request.method, request.path))
+            return _answer_preflight(request)
+        handler = self._routes.get((request.method, request.path))
+        if handler is None and request.method == "HEAD":
+            handler = self._routes.get(("GET", request.path))
         if handler is not None:
             return await handler(request)
+        check_access_token(self.state, request.headers)
         if request.path in self._paths:
-            return Response(405)
+            return answer_json({"code": 405, "message": f"{request.method} is not for {request.path}"}, 405)
         raise NotFound(f"no such route: {request.path}")
+
+    def _report(self, request: Request, error: Exception) -> None:
+        self.state.log.write("handler failed", "error", path=request.path, error=repr(error))
 
     async def start(self, port: int) -> int:
         """Listen on all addresses, IPv6 too where there is any; returns the port that was bound."""
-        loop = asyncio.get_running_loop()
         self.reaper.start()
-        for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104 - the sandbox's own
-            with contextlib.suppress(OSError) if self._servers else contextlib.nullcontext():
-                server = await loop.create_server(self._connect, address, port, family=family, backlog=BACKLOG)
-                port = server.sockets[0].getsockname()[1]
-                self._servers.append(server)
+        listener = _listen(port)
+        port = listener.getsockname()[1]
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._connect, sock=listener, backlog=BACKLOG)
         return port
 
     def _connect(self) -> Connection:
         return Connection(self.handle, self._connections, self._report)
 
-    def _report(self, request: Request, error: Exception) -> None:
-        self.state.log.write("answer failed", "error", path=request.path, error=repr(error))
-
     async def close(self) -> None:
-        """Stop listening and cut all connections."""
-        self.reaper.stop()
-        for server in self._servers:
-            server.close()
+        """Stop listening, cut all connections, and end the processes: asked first, then killed."""
+        if self._server is not None:
+            self._server.close()
         for connection in list(self._connections):
             connection.transport.abort()
+        await self.reaper.end_all(GRACE_S)
+        self.reaper.stop()
+
+
+def _answer_preflight(request: Request) -> Response:
+    """Allow a browser whatever it asks for: the token guards the sandbox, not the page's origin."""
+    allowed = {
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Allow-Methods": request.headers["access-control-request-method"],
+        "Access-Control-Max-Age": "7200",
+        "Vary": "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
+    }
+    if wanted := request.headers.get("access-control-request-headers"):
+        allowed["Access-Control-Allow-Headers"] = wanted
+    return Response(204, headers=allowed)
+
+
+def _listen(port: int) -> socket.socket:
+    """Return a bound socket for IPv6 and IPv4, for IPv4 alone where the sandbox has no IPv6."""
+    try:
+        return _bind(socket.AF_INET6, ("::", port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise
+    return _bind(socket.AF_INET, ("0.0.0.0", port))  # noqa: S104 - the sandbox's own addresses
+
+
+def _bind(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
+    # By its protocol's number asyncio knows what to switch Nagle's algorithm off for.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def run(control_token: str | None, port: int) -> None:
+    """Serve until SIGTERM or SIGINT, then end in order."""
+    if sys.stdout is not None and not os.isatty(1):
+        os.set_blocking(1, False)  # a log that nobody reads must not stop the agent
+    app = App(AgentState(control_token, Log()))
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    os.write(1, b"envd listening on %d\n" % await app.start(port))
+    await ended.wait()
+    await app.close()

@@ -41,7 +41,11 @@ class JsonCodec:
 
     def encode(self, message: Message, type_name: str) -> bytes:
         """Return the message's bytes."""
-        return json.dumps(message, separators=(",", ":")).encode("utf-8", "replace")
+        text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+        try:
+            return text.encode()
+        except UnicodeEncodeError:  # a file's name that is not UTF-8
+            return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def _camel(name: str) -> str:

@@ -12,12 +12,16 @@ from sandlot_envd.errors import AgentError, BadRequest, ResourceExhausted
 
 HIGH_WATER = 256 * 1024
 LOW_WATER = 64 * 1024
+BODY_IDLE_S = 120.0
+"""A client that sends nothing of an unfinished body for so long is taken for gone."""
 
 REASONS = {
     101: "Switching Protocols", 200: "OK", 204: "No Content", 206: "Partial Content", 304: "Not Modified",
-    400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed", 406: "Not Acceptable",
-    409: "Conflict", 415: "Unsupported Media Type", 416: "Range Not Satisfiable", 429: "Too Many Requests",
-    431: "Request Header Fields Too Large", 500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway",
+    400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+    406: "Not Acceptable", 408: "Request Timeout", 409: "Conflict", 413: "Content Too Large",
+    415: "Unsupported Media Type", 416: "Range Not Satisfiable", 429: "Too Many Requests",
+    431: "Request Header Fields Too Large", 499: "Client Closed Request",
+    500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway",
     503: "Service Unavailable", 504: "Gateway Timeout", 507: "Insufficient Storage",
 }  # fmt: skip
 
@@ -27,11 +31,15 @@ class BodyCut(ConnectionError):
 
 
 class Body:
-    """A request's body as it arrives; the connection is not read while too much of it waits."""
+    """A request's body as it arrives; the connection is not read while too much of it waits.
 
-    __slots__ = ("_chunks", "_ended", "_error", "_flow", "_size", "_waiter", "on_first_read")
+    `idle_s` bounds the silence in the middle of it; None where a client may pause as long as it likes.
+    """
+
+    __slots__ = ("_chunks", "_ended", "_error", "_flow", "_size", "_waiter", "idle_s", "on_first_read")
 
     def __init__(self, flow: Callable[[bool], None]) -> None:
+        self.idle_s: float | None = BODY_IDLE_S
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self._ended = False
@@ -68,6 +76,14 @@ class Body:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(self.idle_s):
+                await self._waiter
+        except TimeoutError as error:
+            raise BodyCut("the client stopped sending in the middle of a request") from error
+
     def __aiter__(self) -> Body:
         return self
 
@@ -80,8 +96,7 @@ class Body:
                 raise self._error
             if self._ended:
                 raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            await self._wait()
         chunk = self._chunks.popleft()
         self._size -= len(chunk)
         if self._size < LOW_WATER:
@@ -142,17 +157,36 @@ def parse_query(query: str) -> dict[str, str]:
     return values
 
 
-class Response:
-    """What a handler answers. A streamed body goes out chunked, unless the headers give its length."""
+class FileSlice:
+    """A body that is `length` bytes of an open file from `start`; the kernel copies it."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("fd", "length", "start")
+
+    def __init__(self, fd: int, start: int, length: int) -> None:
+        self.fd = fd
+        self.start = start
+        self.length = length
+
+
+class Response:
+    """What a handler answers. An iterator's body goes out chunked.
+
+    `on_done` is called once the answer is sent or cannot be, whichever comes.
+    """
+
+    __slots__ = ("body", "headers", "on_done", "status")
 
     def __init__(
-        self, status: int, body: bytes | AsyncIterator[bytes] = b"", headers: dict[str, str] | None = None
+        self,
+        status: int,
+        body: bytes | AsyncIterator[bytes] | FileSlice = b"",
+        headers: dict[str, str] | None = None,
+        on_done: Callable[[], None] | None = None,
     ) -> None:
         self.status = status
         self.body = body
         self.headers = headers or {}
+        self.on_done = on_done
 
 
 class Takeover(Response):

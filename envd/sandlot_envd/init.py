@@ -1,32 +1,42 @@
-"""What the control plane tells the agent, and the small routes that tell something back."""
+"""What the control plane tells the agent of its sandbox, and the small routes that tell something back."""
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 
-from sandlot_envd.errors import BadRequest
-from sandlot_envd.http import Request, Response, Routes, answer_json
+from sandlot_envd.auth import equals
+from sandlot_envd.errors import BadRequest, Unauthenticated, Unimplemented
+from sandlot_envd.fields import read_text
+from sandlot_envd.http import Request, Response, Routes, answer_error, answer_json
 from sandlot_envd.state import AgentState
+from sandlot_envd.timestamps import parse_timestamp
 from sandlot_protocol.http import ENVD_VERSION
 
 RUN_DIR = "/run/e2b"
 KNOWN = frozenset(
     {
-        "accessToken", "bootID", "defaultUser", "defaultWorkdir", "envVars", "imageEnv",
+        "accessToken", "bootID", "defaultUser", "defaultWorkdir", "envVars", "imageEnv", "lifecycleID",
         "sandboxID", "templateID", "timestamp",
     }
 )  # fmt: skip
-"""E2B's own fields and Sandlot's. Those of E2B's machinery that this agent has not are refused by name."""
+"""E2B's own fields and Sandlot's. `lifecycleID` only tells volume mounts apart, of which the agent has none."""
+
+FOREIGN = frozenset({"caBundle", "hyperloopIP", "volumeMounts"})
+"""E2B's fields for machinery that Sandlot does otherwise, outside the agent."""
 
 
 def routes(state: AgentState) -> Routes:
-    """Return /init, /health, /envs and the freeze family."""
+    """Return /init, /health and /envs."""
 
     async def init(request: Request) -> Response:
-        body = await request.read_json()
-        _apply(state, body)
-        return Response(204, headers={"X-Envd-Version": ENVD_VERSION, "Cache-Control": "no-store"})
+        try:
+            apply(state, await request.read_json())
+            response = Response(204)
+        except (BadRequest, Unauthenticated, Unimplemented) as error:
+            response = answer_error(error)
+        response.headers.update({"X-Envd-Version": ENVD_VERSION, "Cache-Control": "no-store"})
+        return response
 
     async def health(request: Request) -> Response:
         return Response(204, headers={"Cache-Control": "no-store"})
@@ -34,79 +44,77 @@ def routes(state: AgentState) -> Routes:
     async def envs(request: Request) -> Response:
         return answer_json(state.default_env)
 
-    async def freeze(request: Request) -> Response:
-        state.clock.freeze()
-        return Response(204)
-
-    async def unfreeze(request: Request) -> Response:
-        state.clock.unfreeze()
-        return Response(204)
-
-    return {
-        ("POST", "/init"): init,
-        ("GET", "/health"): health,
-        ("GET", "/envs"): envs,
-        ("POST", "/freeze"): freeze,
-        ("POST", "/unfreeze"): unfreeze,
-    }
+    return {("POST", "/init"): init, ("GET", "/health"): health, ("GET", "/envs"): envs}
 
 
-def _apply(state: AgentState, body: dict[str, object]) -> None:
-    """Take over what /init says; one that is older than the last is answered but changes nothing."""
-    if unknown := body.keys() - KNOWN:
-        raise BadRequest(f"not supported by this agent: {', '.join(sorted(unknown))}")
-    stamp = _parse_timestamp(body.get("timestamp"))
-    if stamp is not None and state.initialised_at is not None and stamp < state.initialised_at:
+def apply(state: AgentState, body: dict[str, object]) -> None:
+    """Take over what /init says; one that is not newer than the last is answered but changes nothing.
+
+    Raises BadRequest and Unimplemented for fields that cannot be taken over, naming them.
+    """
+    _refuse_unknown(body)
+    _check_owner(state, body)
+    # Time goes on with every /init, replayed ones too: a resumed sandbox must never stay frozen.
+    state.clock.unfreeze()
+    stamp = parse_timestamp(read_text(body, "timestamp"))
+    if stamp is not None and state.initialised_at is not None and stamp <= state.initialised_at:
         return
+    user_env = _read_env(body, "envVars", state.user_env)
+    image_env = _read_env(body, "imageEnv", state.image_env)
+    access_token = read_text(body, "accessToken") or None
+    state.default_user = read_text(body, "defaultUser") or state.default_user
+    state.default_workdir = read_text(body, "defaultWorkdir") or state.default_workdir
+    state.boot_id = read_text(body, "bootID") or state.boot_id
+    state.user_env, state.image_env, state.access_token = user_env, image_env, access_token
     state.initialised_at = stamp or state.initialised_at
-    state.access_token = _read_text(body, "accessToken") or None
-    state.default_user = _read_text(body, "defaultUser") or state.default_user
-    state.default_workdir = _read_text(body, "defaultWorkdir") or state.default_workdir
-    state.boot_id = _read_text(body, "bootID") or state.boot_id
-    state.image_env = _read_env(body, "imageEnv", state.image_env)
-    state.user_env = _read_env(body, "envVars", state.user_env)
-    if sandbox_id := _read_text(body, "sandboxID"):
-        _introduce(state, sandbox_id, _read_text(body, "templateID"))
+    _introduce(state, read_text(body, "sandboxID"), read_text(body, "templateID"))
 
 
-def _read_text(body: dict[str, object], name: str) -> str:
-    value = body.get(name) or ""
-    if not isinstance(value, str) or "\0" in value:
-        raise BadRequest(f"{name} is not a text")
-    return value
+def _refuse_unknown(body: dict[str, object]) -> None:
+    if foreign := sorted(FOREIGN & {name for name, value in body.items() if value}):
+        raise Unimplemented(f"not supported by this agent: {', '.join(foreign)}")
+    if unknown := sorted(body.keys() - KNOWN - FOREIGN):
+        raise BadRequest(f"unknown fields: {', '.join(unknown)}")
+
+
+def _check_owner(state: AgentState, body: dict[str, object]) -> None:
+    """Without a control token anybody may call; then only who knows the present access token may change it."""
+    if state.control_token is None and state.access_token is not None:
+        given = read_text(body, "accessToken")
+        if not equals(given, state.access_token):
+            raise Unauthenticated("access token validation failed" if given else "access token reset not authorized")
 
 
 def _read_env(body: dict[str, object], name: str, before: dict[str, str]) -> dict[str, str]:
-    if name not in body:
+    value = body.get(name)
+    if value is None:
         return before
-    value = body[name] or {}
-    if not isinstance(value, dict) or not all(isinstance(v, str) and "\0" not in v for v in value.values()):
-        raise BadRequest(f"{name} is not a map of texts")
-    return value
-
-
-def _parse_timestamp(value: object) -> float | None:
-    """Return unix seconds of an RFC 3339 time, None without one."""
-    if not value:
-        return None
-    from datetime import datetime
-
-    try:
-        return datetime.fromisoformat(str(value)).timestamp()
-    except ValueError as error:
-        raise BadRequest(f"timestamp is not RFC 3339: {value}") from error
+    if not isinstance(value, dict):
+        raise BadRequest(f"{name} is not a map")
+    for key in value:
+        if not key or "=" in key or "\0" in key:
+            raise BadRequest(f"a name in {name} is empty or contains '=' or NUL")
+    return {key: read_text(value, key) for key in value}
 
 
 def _introduce(state: AgentState, sandbox_id: str, template_id: str) -> None:
-    """Tell the sandbox's programs where they are, as E2B does: variables and files."""
-    state.internal_env = {
-        "E2B_SANDBOX": "true",
-        "E2B_SANDBOX_ID": sandbox_id,
-        "E2B_TEMPLATE_ID": template_id,
-    }
-    # On a read-only root there is nowhere to put them; the variables are there all the same.
-    with contextlib.suppress(OSError):
+    """Tell the sandbox's programs where they are, as E2B does: by variables and by files."""
+    state.internal_env = {"E2B_SANDBOX": "true"}
+    if sandbox_id:
+        state.internal_env |= {"E2B_SANDBOX_ID": sandbox_id, "E2B_TEMPLATE_ID": template_id}
+    try:
         os.makedirs(RUN_DIR, exist_ok=True)
         for name, value in state.internal_env.items():
-            with open(f"{RUN_DIR}/.{name}", "w", encoding="utf-8") as file:
-                file.write(value)
+            _write(f"{RUN_DIR}/.{name}", value.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        # A read-only root has no place for them; the variables are there all the same.
+        if error.errno != errno.EROFS:
+            state.log.write("cannot write the sandbox's files", "warn", folder=RUN_DIR, error=str(error))
+
+
+def _write(path: str, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o444)
+    try:
+        os.write(fd, content)
+    finally:
+        os.close(fd)

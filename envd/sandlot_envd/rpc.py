@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import binascii
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from typing import Any
 
 from sandlot_envd.codec import CODECS, Codec, Message
-from sandlot_envd.errors import AgentError, BadRequest, DeadlineExceeded, Internal, Unimplemented
+from sandlot_envd.deadline import Deadline
+from sandlot_envd.errors import AgentError, BadRequest, Internal, Unimplemented
 from sandlot_envd.framing import END_OF_STREAM, MAX_MESSAGE, frame, read_frames
 from sandlot_envd.http import Handler, Request, Response, Routes, answer_json
 from sandlot_envd.state import AgentState
-from sandlot_envd.users import User
+from sandlot_envd.users import User, find_user
 from sandlot_protocol.http import DEFAULT_KEEPALIVE_S, KEEPALIVE_HEADER
 
 STATUS = {
@@ -28,25 +28,29 @@ STATUS = {
 class Call:
     """What a method may know of its call besides the message."""
 
-    __slots__ = ("deadline_s", "headers", "state")
+    __slots__ = ("deadline", "deadline_s", "headers", "state", "username")
 
     def __init__(self, headers: dict[str, str], state: AgentState) -> None:
         self.headers = headers
         self.state = state
+        self.username = read_basic_user(headers)
+        if self.username is not None:
+            find_user(self.username)  # whoever names a user must name one that exists, whatever the method
         self.deadline_s = _read_deadline(headers)
+        self.deadline = Deadline(state.clock, self.deadline_s)
 
     def find_user(self) -> User:
         """Return the user that the call names by basic authentication, or the sandbox's default user.
 
         Raises Unauthenticated for a user that the sandbox does not have.
         """
-        return self.state.find_user(read_basic_user(self.headers))
+        return self.state.find_default_user() if self.username is None else find_user(self.username)
 
     @property
     def keepalive_s(self) -> float:
         """Seconds of silence after which a stream shows that it lives."""
         text = self.headers.get(KEEPALIVE_HEADER, "")
-        return int(text) if text.isdigit() and 0 < int(text) < 86_400 else DEFAULT_KEEPALIVE_S
+        return int(text) if text.isascii() and text.isdigit() and 0 < int(text[:9]) < 86_400 else DEFAULT_KEEPALIVE_S
 
     @property
     def is_legacy(self) -> bool:
@@ -55,24 +59,28 @@ class Call:
 
 
 def read_basic_user(headers: dict[str, str]) -> str | None:
-    """Return the user name of `Authorization: Basic`, None without one."""
+    """Return the user name of `Authorization: Basic`; None without one, or when it cannot be read."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return None
     try:
-        return base64.b64decode(value, validate=True).decode().partition(":")[0] or None
-    except (binascii.Error, UnicodeDecodeError):
+        name, colon, _ = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except ValueError:
         return None
+    return name if colon else None
 
 
 def _read_deadline(headers: dict[str, str]) -> float | None:
-    text = headers.get("connect-timeout-ms", "")
-    return int(text) / 1000 if text.isdigit() and 0 < int(text) < 10**10 else None
+    """Return the call's time in seconds, None for no limit; raises BadRequest for what is no time at all."""
+    text = headers.get("connect-timeout-ms", "0")
+    if not (text.isascii() and text.isdigit()) or len(text) > 10:
+        raise BadRequest(f"invalid connect-timeout-ms: '{text[:20]}'")
+    return int(text) / 1000 or None
 
 
-Unary = Callable[[Call, Message], Awaitable[Message]]
+Unary = Callable[[Call, Message], Coroutine[Any, Any, Message]]
 ServerStream = Callable[[Call, Message], AsyncGenerator[Message, None]]
-ClientStream = Callable[[Call, AsyncIterator[Message]], Awaitable[Message]]
+ClientStream = Callable[[Call, AsyncIterator[Message]], Coroutine[Any, Any, Message]]
 
 
 class Service:
@@ -113,6 +121,16 @@ def _answer_unary_error(error: AgentError) -> Response:
     return answer_json({"code": error.code, "message": error.message}, STATUS[error.code])
 
 
+def _explain(error: Exception, state: AgentState, what: str) -> AgentError:
+    """Return what the client is told; a defect of ours is logged, and must not look like a cut connection."""
+    if isinstance(error, AgentError):
+        return error
+    if isinstance(error, ConnectionError):
+        raise error
+    state.log.write("method failed", "error", method=what, error=repr(error))
+    return Internal(f"the agent failed: {type(error).__name__}")
+
+
 def _serve_unary(state: AgentState, types: tuple[str, str], method: Unary) -> Handler:
     async def handle(request: Request) -> Response:
         codec = _choose_codec(request, "application/")
@@ -121,15 +139,17 @@ def _serve_unary(state: AgentState, types: tuple[str, str], method: Unary) -> Ha
         try:
             if request.headers.get("content-encoding", "identity") != "identity":
                 raise Unimplemented("compressed messages are not supported")
-            call = Call(request.headers, state)
             message = codec.decode(await request.read(MAX_MESSAGE), types[0])
-            async with asyncio.timeout(call.deadline_s):
-                answer = await method(call, message)
-        except TimeoutError:
-            return _answer_unary_error(DeadlineExceeded("the deadline of the call is over"))
-        except AgentError as error:
-            return _answer_unary_error(error)
-        return Response(200, codec.encode(answer, types[1]), {"Content-Type": request.headers["content-type"]})
+            call = Call(request.headers, state)
+            try:
+                answer = await call.deadline.keep(method(call, message))
+            finally:
+                call.deadline.cancel()
+            body = codec.encode(answer, types[1])
+        except Exception as raised:
+            error = _explain(raised, state, types[0])
+            return answer_json({"code": error.code, "message": error.message}, STATUS[error.code])
+        return Response(200, body, {"Content-Type": request.headers["content-type"]})
 
     return handle
 
@@ -139,7 +159,7 @@ def _end_frame(error: AgentError | None = None) -> bytes:
     return frame(json.dumps(end).encode(), END_OF_STREAM)
 
 
-def _stream_response(request: Request, body: AsyncIterator[bytes]) -> Response:
+def _stream_response(request: Request, body: bytes | AsyncIterator[bytes]) -> Response:
     return Response(200, body, {"Content-Type": request.headers["content-type"]})
 
 
@@ -152,36 +172,29 @@ def _serve_server_stream(state: AgentState, types: tuple[str, str], method: Serv
         # when the head of the answer comes first.
         try:
             message = codec.decode(await _read_single(request), types[0])
+            call = Call(request.headers, state)
         except AgentError as error:
-            return _stream_response(request, _yield_once(_end_frame(error)))
-        return _stream_response(request, _run_stream(Call(request.headers, state), types[1], method, codec, message))
+            return _stream_response(request, _end_frame(error))
+        return _stream_response(request, _run_stream(call, types[1], method(call, message), codec))
 
     return handle
 
 
-async def _yield_once(data: bytes) -> AsyncIterator[bytes]:
-    yield data
-
-
 async def _run_stream(
-    call: Call, answer_type: str, method: ServerStream, codec: Codec, message: Message
+    call: Call, answer_type: str, messages: AsyncGenerator[Message, None], codec: Codec
 ) -> AsyncIterator[bytes]:
     """Yield the frames of one server stream; a failure is its end frame, for the status is sent by then."""
     error: AgentError | None = None
     try:
-        messages = method(call, message)
-        try:
-            async for answer in messages:
-                yield frame(codec.encode(answer, answer_type))
-        finally:
-            await messages.aclose()
-    except AgentError as raised:
-        error = raised
-    except (ConnectionError, asyncio.CancelledError):
-        raise
-    except Exception as raised:  # a defect must not look like a cut connection to the client
-        call.state.log.write("method failed", "error", answer=answer_type, error=repr(raised))
-        error = Internal(f"the agent failed: {type(raised).__name__}")
+        while True:
+            yield frame(codec.encode(await call.deadline.keep(anext(messages)), answer_type))
+    except StopAsyncIteration:
+        pass
+    except Exception as raised:
+        error = _explain(raised, call.state, answer_type)
+    finally:
+        call.deadline.cancel()
+        await messages.aclose()
     yield _end_frame(error)
 
 
@@ -197,16 +210,20 @@ def _serve_client_stream(state: AgentState, types: tuple[str, str], method: Clie
         codec = _choose_codec(request, "application/connect+")
         if codec is None:
             return _refuse_content_type()
+        request.body.idle_s = None  # a person may type slowly
 
         async def decode() -> AsyncIterator[Message]:
             async for payload in read_frames(request.body):
                 yield codec.decode(payload, types[0])
 
         try:
-            answer = await method(Call(request.headers, state), decode())
-            body = frame(codec.encode(answer, types[1])) + _end_frame()
-        except AgentError as error:
-            body = _end_frame(error)
-        return Response(200, body, {"Content-Type": request.headers["content-type"]})
+            call = Call(request.headers, state)
+            try:
+                answer = await call.deadline.keep(method(call, decode()))
+            finally:
+                call.deadline.cancel()
+            return _stream_response(request, frame(codec.encode(answer, types[1])) + _end_frame())
+        except Exception as raised:
+            return _stream_response(request, _end_frame(_explain(raised, state, types[0])))
 
     return handle

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from sandlot_envd.clock import Clock
+from sandlot_envd.errors import Unauthenticated
 from sandlot_envd.log import Log
 from sandlot_envd.users import User, find_user
 
@@ -25,7 +26,7 @@ class AgentState:
         self.user_env: dict[str, str] = {}
         self.internal_env: dict[str, str] = {}
         self.boot_id: str | None = None
-        self.initialised_at: float | None = None
+        self.initialised_at: int | None = None
 
     @property
     def default_env(self) -> dict[str, str]:
@@ -35,8 +36,15 @@ class AgentState:
     @property
     def path(self) -> str:
         """The PATH of processes that are given none."""
-        return os.environ.get("PATH") or DEFAULT_PATH
+        return self.image_env.get("PATH") or os.environ.get("PATH") or DEFAULT_PATH
 
     def find_user(self, name: str | None) -> User:
         """Return the user called `name`, or the default user; raises Unauthenticated for an unknown one."""
-        return find_user(name or self.default_user)
+        return find_user(name) if name else self.find_default_user()
+
+    def find_default_user(self) -> User:
+        """Return the user of calls that name none; raises Unauthenticated when the image has no such user."""
+        try:
+            return find_user(self.default_user)
+        except Unauthenticated as error:
+            raise Unauthenticated(f"invalid default user: '{self.default_user}'") from error

@@ -1,4 +1,8 @@
-"""One process's events, to everybody who listens. Live only: who comes later sees what comes later."""
+"""One process's events, to everybody who listens. Live only: who comes later sees what comes later.
+
+A listener that reads slowly slows the process down, as on E2B: nothing is lost, and nothing piles up. It cannot hold
+up the others for ever, though: when some wait for one that took too little for `STALL_S` seconds, that one is cut off.
+"""
 
 from __future__ import annotations
 
@@ -14,44 +18,40 @@ Event = dict[str, Any]
 
 KEEPALIVE: Event = {"keepalive": {}}
 
-MAX_WAITING = 64
-"""Events that may wait for one subscriber before the process itself has to wait."""
+HIGH_WATER = 512 * 1024
+"""Bytes of output that may wait for one listener before the process itself has to wait."""
+
+LOW_WATER = HIGH_WATER // 2
+"""What a full listener must get down to before the process goes on."""
 
 STALL_S = 15.0
-"""A subscriber that takes nothing for so long, while others wait for it, is cut off."""
 
 
 class Subscriber:
     """One listener's queue."""
 
-    def __init__(self, fanout: Fanout) -> None:
+    def __init__(self, fanout: Fanout, keepalive_s: float) -> None:
         self._fanout = fanout
-        self._events: deque[Event] = deque()
+        self._keepalive_s = keepalive_s
+        self._events: deque[tuple[Event, int]] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: Timer | None = None
+        self._last = fanout.clock.now()
         self._closed = False
         self._dropped = False
-        self.expired = False
+        self._is_due = False
+        self.waiting = 0
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the process has to wait for this listener."""
-        return len(self._events) >= MAX_WAITING
-
-    def put(self, event: Event) -> None:
-        """Queue an event."""
-        self._events.append(event)
+    def put(self, event: Event, size: int) -> None:
+        """Queue an event that carries `size` bytes."""
+        self._events.append((event, size))
+        self.waiting += size
         self._wake()
 
     def close(self) -> None:
         """Nothing comes after what is queued."""
         self._closed = True
         self._wake()
-
-    def expire(self) -> None:
-        """End this listener's stream: its call's own time is over."""
-        self.expired = True
-        self._events.clear()
-        self.close()
 
     def drop(self) -> None:
         """Cut this listener off: it has let the others wait for too long."""
@@ -63,31 +63,53 @@ class Subscriber:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def next(self, keepalive_s: float) -> Event | None:
-        """Return the next event, KEEPALIVE after so many seconds of silence, None at the end.
+    async def next(self) -> Event | None:
+        """Return the next event, KEEPALIVE after `keepalive_s` of silence, None at the end.
 
         Raises ResourceExhausted when this listener was cut off.
         """
-        if not self._events and not self._closed and not self._dropped:
-            await self._wait(keepalive_s)
-        if self._dropped:
-            raise ResourceExhausted("this stream was not read for too long while others waited for it")
-        if self._events:
-            event = self._events.popleft()
-            self._fanout.relieve()
-            return event
-        return None if self._closed else KEEPALIVE
+        while not self._events:
+            if self._dropped:
+                raise ResourceExhausted("this stream was not read for too long while others waited for it")
+            if self._closed:
+                return None
+            if self._is_due:
+                return self._mark(KEEPALIVE)
+            await self._wait()
+        event, size = self._events.popleft()
+        self.waiting -= size
+        self._fanout.relieve()
+        return self._mark(event)
 
-    async def _wait(self, seconds: float) -> None:
+    def _mark(self, event: Event) -> Event:
+        """Count the silence anew from an event that the listener has taken."""
+        self._last = self._fanout.clock.now()
+        self._is_due = False
+        return event
+
+    async def _wait(self) -> None:
+        if self._timer is None:
+            self._timer = self._fanout.clock.call_later(self._keepalive_s, self._check_silence)
         self._waiter = asyncio.get_running_loop().create_future()
-        timer = self._fanout.clock.call_later(seconds, self._wake)
         try:
             await self._waiter
         finally:
-            timer.cancel()
+            self._waiter = None
+
+    def _check_silence(self) -> None:
+        """One timer for the whole stream: setting one for every event would cost more than the event."""
+        silence = self._fanout.clock.now() - self._last
+        left = self._keepalive_s - silence
+        if left < 0.001:
+            self._is_due = True
+            self._wake()
+            left = self._keepalive_s
+        self._timer = self._fanout.clock.call_later(left, self._check_silence)
 
     def leave(self) -> None:
         """Stop listening."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._fanout.remove(self)
 
 
@@ -101,10 +123,17 @@ class Fanout:
         self._stall: Timer | None = None
         self._pressed = False
 
-    def subscribe(self) -> Subscriber:
+    @property
+    def has_listeners(self) -> bool:
+        """Whether anybody wants the events."""
+        return bool(self._subscribers)
+
+    def subscribe(self, keepalive_s: float) -> Subscriber:
         """Add a listener for everything from now on."""
-        subscriber = Subscriber(self)
+        subscriber = Subscriber(self, keepalive_s)
         self._subscribers.add(subscriber)
+        if self._pressed:
+            self._watch_for_stall()
         return subscriber
 
     def remove(self, subscriber: Subscriber) -> None:
@@ -112,42 +141,46 @@ class Fanout:
         self._subscribers.discard(subscriber)
         self.relieve()
 
-    def publish(self, event: Event) -> None:
-        """Give `event` to everybody. With nobody listening it is lost, as on E2B."""
+    def publish(self, event: Event, size: int = 0) -> None:
+        """Give `event`, which carries `size` bytes, to everybody. With nobody listening it is lost, as on E2B."""
         for subscriber in self._subscribers:
-            subscriber.put(event)
-        if not self._pressed and any(one.is_full for one in self._subscribers):
+            subscriber.put(event, size)
+        if not self._pressed and any(one.waiting >= HIGH_WATER for one in self._subscribers):
             self._pressed = True
             self._on_pressure(True)
-            self._stall = self.clock.call_later(STALL_S, self._drop_stalled)
+            self._watch_for_stall()
 
     def relieve(self) -> None:
-        """Let the source go on when no listener is full any more."""
-        if self._pressed and not any(one.is_full for one in self._subscribers):
+        """Let the source go on when every listener has caught up."""
+        if self._pressed and all(one.waiting <= LOW_WATER for one in self._subscribers):
             self._pressed = False
-            self._stop_stall()
+            self._stop_watching()
             self._on_pressure(False)
 
-    def _drop_stalled(self) -> None:
-        """A single slow listener only slows its process; with others waiting, the stalled ones are cut off."""
-        self._stall = None
-        stalled = {one for one in self._subscribers if one.is_full}
-        if stalled and stalled != self._subscribers:
-            for subscriber in stalled:
-                subscriber.drop()
-            self._subscribers -= stalled
-            self.relieve()
-        elif stalled:
+    def _watch_for_stall(self) -> None:
+        # One listener alone may take its time: it holds up nobody but the process.
+        if self._stall is None and len(self._subscribers) > 1:
             self._stall = self.clock.call_later(STALL_S, self._drop_stalled)
 
-    def _stop_stall(self) -> None:
+    def _drop_stalled(self) -> None:
+        self._stall = None
+        stalled = {one for one in self._subscribers if one.waiting > LOW_WATER}
+        if stalled == self._subscribers:
+            self._watch_for_stall()
+            return
+        for subscriber in stalled:
+            subscriber.drop()
+        self._subscribers -= stalled
+        self.relieve()
+
+    def _stop_watching(self) -> None:
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
 
     def close(self) -> None:
         """End all streams after what is queued."""
-        self._stop_stall()
+        self._stop_watching()
         for subscriber in self._subscribers:
             subscriber.close()
         self._subscribers.clear()

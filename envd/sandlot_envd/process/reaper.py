@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -19,6 +20,7 @@ class Reaper:
 
     def __init__(self) -> None:
         self._watched: dict[int, OnExit] = {}
+        self._all_gone: asyncio.Future[None] | None = None
 
     def start(self) -> None:
         """Listen for SIGCHLD on the running loop."""
@@ -43,3 +45,24 @@ class Reaper:
                 return
             if on_exit := self._watched.pop(pid, None):
                 on_exit(status)
+            if self._all_gone is not None and not self._watched and not self._all_gone.done():
+                self._all_gone.set_result(None)
+
+    async def end_all(self, grace_s: float) -> None:
+        """Ask every process to end, wait so long for those that are watched, and kill what is left."""
+        self._signal_all(signal.SIGTERM)
+        if self._watched:
+            self._all_gone = asyncio.get_running_loop().create_future()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await self._all_gone
+        self._signal_all(signal.SIGKILL)
+
+    def _signal_all(self, number: int) -> None:
+        # PID 1 speaks to the whole sandbox at once, orphans included; elsewhere only what was started here is ours.
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpid() == 1:
+                os.kill(-1, number)
+        for pid in self._watched if os.getpid() != 1 else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)

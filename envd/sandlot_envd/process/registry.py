@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sandlot_envd.clock import Clock, Timer
-from sandlot_envd.errors import BadRequest, NotFound
+from sandlot_envd.errors import BadRequest, NotFound, Unimplemented
+from sandlot_envd.fields import read_number, read_text
 from sandlot_envd.log import Log
 from sandlot_envd.process.process import Process
 from sandlot_envd.process.reaper import Reaper
@@ -26,11 +27,17 @@ class Registry:
 
     def add(self, process: Process) -> None:
         """Take in a process that was started in this very loop turn."""
-        self._forget(process.pid)
+        self._forget_predecessors(process)
         self._running[process.pid] = process
         process.on_end = lambda: self._retire(process)
         self._reaper.watch(process.pid, process.exited)
         self._log.write("process started", pid=process.pid, cmd=process.config.get("cmd"))
+
+    def _forget_predecessors(self, process: Process) -> None:
+        """Nobody who asks for this process may be told the end of an earlier one with its pid or tag."""
+        for ended, _ in list(self._ended.values()):
+            if ended.pid == process.pid or (process.tag is not None and ended.tag == process.tag):
+                self._forget(ended.pid)
 
     def _retire(self, process: Process) -> None:
         if self._running.get(process.pid) is process:
@@ -52,32 +59,27 @@ class Registry:
         """Return the running process that a ProcessSelector names; raises NotFound or BadRequest."""
         if not isinstance(selector, dict):
             raise BadRequest("no process selected")
-        if "pid" in selector:
-            return self._find_pid(selector["pid"])
-        if "tag" in selector:
-            return self._find_tag(selector["tag"])
-        raise BadRequest("no process selected: neither pid nor tag")
+        if selector.get("pid") is not None:
+            return self._find_pid(read_number(selector, "pid"))
+        if selector.get("tag") is not None:
+            return self._find_tag(read_text(selector, "tag"))
+        raise Unimplemented("no process selected: neither pid nor tag")
 
-    def _find_pid(self, pid: Any) -> Process:
-        if isinstance(pid, str) and pid.isdigit():
-            pid = int(pid)
-        if not isinstance(pid, int):
-            raise BadRequest("pid is not a number")
+    def _find_pid(self, pid: int) -> Process:
         if pid not in self._running:
             raise NotFound(f"process with pid {pid} not found")
         return self._running[pid]
 
-    def _find_tag(self, tag: Any) -> Process:
+    def _find_tag(self, tag: str) -> Process:
         for process in self._running.values():
             if process.tag is not None and process.tag == tag:
                 return process
         raise NotFound(f"process with tag {tag} not found")
 
     def find_ended(self, selector: Any) -> Process | None:
-        """Return a process that ended a short while ago, by pid or tag."""
-        if not isinstance(selector, dict):
-            return None
-        for process, _ in reversed(self._ended.values()):
-            if process.pid == selector.get("pid") or (process.tag is not None and process.tag == selector.get("tag")):
-                return process
-        return None
+        """Return a process that ended a short while ago, by the same selector; None when there is none."""
+        if selector.get("pid") is not None:
+            ended = self._ended.get(read_number(selector, "pid"))
+            return ended[0] if ended else None
+        tag = read_text(selector, "tag")
+        return next((process for process, _ in reversed(self._ended.values()) if process.tag == tag), None)

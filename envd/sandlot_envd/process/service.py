@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+import os
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from sandlot_envd.codec import Message
-from sandlot_envd.errors import BadRequest, DeadlineExceeded, NotFound, Unimplemented
+from sandlot_envd.errors import BadRequest, NotFound, Unimplemented
+from sandlot_envd.fields import read_bytes, read_flag, read_message, read_number, read_text
 from sandlot_envd.paths import resolve
-from sandlot_envd.process.fanout import Event, Subscriber
+from sandlot_envd.process.execute import Program
 from sandlot_envd.process.process import Process
 from sandlot_envd.process.reaper import Reaper
 from sandlot_envd.process.registry import Registry
@@ -52,34 +53,30 @@ class Processes:
     async def start(self, call: Call, message: Message) -> AsyncGenerator[Message, None]:
         """Start a process and stream its events; the call's deadline is the process's."""
         process = self._start(call, message)
-        subscriber = process.fanout.subscribe()
         if call.deadline_s is not None:
-            process.kill_after(call.deadline_s, self._state.clock)
-        async for event in self._follow(process, subscriber, call):
-            yield event
+            process.kill_after(call.deadline_s)
+        async with aclosing(_follow(process, call)) as events:
+            async for event in events:
+                yield event
 
     def _start(self, call: Call, message: Message) -> Process:
         user = call.find_user()
         config = _read_config(message)
-        spawned = self._spawn(config, message, user)
-        tag = message.get("tag")
-        process = Process(spawned, config, tag if isinstance(tag, str) else None, self._state.clock)
+        tag = read_text(message, "tag") if message.get("tag") is not None else None
+        cwd = resolve(config.get("cwd", ""), user, self._state.default_workdir)
+        if not os.path.exists(cwd):
+            raise BadRequest(f"cwd '{cwd}' does not exist")
+        argv = [config["cmd"], *config.get("args", [])]
+        program = Program(argv, self._layer_env(user, config.get("envs", {})), cwd, user)
+        process = Process(_spawn(program, message), config, tag, self._state.clock)
         self._registry.add(process)
         return process
 
-    def _spawn(self, config: dict[str, Any], message: Message, user: User) -> Spawned:
-        argv = [config["cmd"], *config.get("args", [])]
-        cwd = resolve(config.get("cwd", ""), user, self._state.default_workdir)
-        env = self._layer_env(user, config.get("envs", {}))
-        if message.get("pty") is not None:
-            rows, cols = _read_size(message)
-            return spawn_terminal(argv, env, cwd, user, rows, cols)
-        return spawn_piped(argv, env, cwd, user, message.get("stdin", True) is not False)
-
     def _layer_env(self, user: User, own: dict[str, str]) -> dict[str, str]:
-        """Later layers win: the user's, the sandbox's, the call's."""
-        base = {"PATH": self._state.path, "HOME": user.home, "USER": user.name, "LOGNAME": user.name}
-        return {**base, **self._state.default_env, **own}
+        """Later layers win: the image's, the user's, the sandbox's, the call's."""
+        state = self._state
+        base = {"PATH": state.path, "HOME": user.home, "USER": user.name, "LOGNAME": user.name}
+        return {**state.image_env, **base, **state.user_env, **state.internal_env, **own}
 
     async def connect(self, call: Call, message: Message) -> AsyncGenerator[Message, None]:
         """Follow a running process, or learn the end of one that is just gone."""
@@ -93,29 +90,9 @@ class Processes:
             yield {"event": {"start": {"pid": ended.pid}}}
             yield {"event": ended.end}
             return
-        expired = self._expire_after(call, subscriber := process.fanout.subscribe())
-        try:
-            async for event in self._follow(process, subscriber, call):
+        async with aclosing(_follow(process, call)) as events:
+            async for event in events:
                 yield event
-        finally:
-            expired()
-        if subscriber.expired:
-            raise DeadlineExceeded("the deadline of the stream is over")
-
-    def _expire_after(self, call: Call, subscriber: Subscriber) -> Any:
-        if call.deadline_s is None:
-            return lambda: None
-        return self._state.clock.call_later(call.deadline_s, subscriber.expire).cancel
-
-    async def _follow(self, process: Process, subscriber: Subscriber, call: Call) -> AsyncIterator[Message]:
-        try:
-            yield {"event": {"start": {"pid": process.pid}}}
-            while (event := await subscriber.next(call.keepalive_s)) is not None:
-                if _is_end(event) and process.timed_out:
-                    raise DeadlineExceeded("the deadline of the process is over; it was killed")
-                yield {"event": event}
-        finally:
-            subscriber.leave()
 
     async def update(self, call: Call, message: Message) -> Message:
         """Resize a terminal."""
@@ -134,30 +111,45 @@ class Processes:
         process: Process | None = None
         async for message in messages:
             if "start" in message:
-                process = self._registry.find(_read_dict(message, "start").get("process"))
+                process = self._registry.find(read_message(message, "start").get("process"))
             elif "data" in message:
                 if process is None:
                     raise BadRequest("the stream's first message must name the process")
-                await _write_input(process, _read_dict(message, "data").get("input"))
+                await _write_input(process, read_message(message, "data").get("input"))
+            elif "keepalive" not in message:
+                raise Unimplemented("invalid event type: neither start nor data nor keepalive")
         return {}
 
     async def send_signal(self, call: Call, message: Message) -> Message:
         """Signal the process, not its group."""
         process = self._registry.find(message.get("process"))
-        number = SIGNALS.get(message.get("signal", ""))
+        name = message.get("signal", "SIGNAL_UNSPECIFIED")
+        number = SIGNALS.get(name) if isinstance(name, str | int) else None
         if number is None:
-            raise Unimplemented(f"invalid signal: {message.get('signal', 'SIGNAL_UNSPECIFIED')}")
+            raise Unimplemented(f"invalid signal: {name}")
         process.send_signal(number)
         return {}
 
     async def close_stdin(self, call: Call, message: Message) -> Message:
         """Give the process the end of its input."""
-        self._registry.find(message.get("process")).close_stdin()
+        await self._registry.find(message.get("process")).close_stdin()
         return {}
 
 
-def _is_end(event: Event) -> bool:
-    return "end" in event
+async def _follow(process: Process, call: Call) -> AsyncGenerator[Message, None]:
+    subscriber = process.fanout.subscribe(call.keepalive_s)
+    try:
+        yield {"event": {"start": {"pid": process.pid}}}
+        while (event := await subscriber.next()) is not None:
+            yield {"event": event}
+    finally:
+        subscriber.leave()
+
+
+def _spawn(program: Program, message: Message) -> Spawned:
+    if message.get("pty") is not None:
+        return spawn_terminal(program, *_read_size(message))
+    return spawn_piped(program, read_flag(message, "stdin", default=True))
 
 
 def _describe(process: Process) -> Message:
@@ -165,42 +157,53 @@ def _describe(process: Process) -> Message:
     return described if process.tag is None else {**described, "tag": process.tag}
 
 
-def _read_dict(message: Message, name: str) -> dict[str, Any]:
-    value = message.get(name)
-    if not isinstance(value, dict):
-        raise BadRequest(f"{name} is missing or not an object")
-    return value
-
-
 def _read_config(message: Message) -> dict[str, Any]:
-    """Return the checked ProcessConfig; strings that no program can be given are refused."""
-    config = _read_dict(message, "process")
-    args, envs = config.get("args", []), config.get("envs", {})
-    strings = [config.get("cmd", ""), config.get("cwd") or "", *args] if isinstance(args, list) else [None]
-    strings += [*envs.keys(), *envs.values()] if isinstance(envs, dict) else [None]
-    if not all(isinstance(text, str) and "\0" not in text for text in strings):
-        raise BadRequest("cmd, args, cwd and envs must be strings without NUL characters")
-    if not config.get("cmd"):
+    """Return the checked ProcessConfig, fields without a value left out."""
+    given = read_message(message, "process")
+    config = {
+        "cmd": read_text(given, "cmd"),
+        "args": _read_args(given),
+        "envs": _read_envs(given),
+        "cwd": read_text(given, "cwd"),
+    }
+    if not config["cmd"]:
         raise BadRequest("no command given")
-    if any(not name or "=" in name for name in envs):
-        raise BadRequest("the name of an environment variable is empty or contains '='")
-    return {name: config[name] for name in ("cmd", "args", "envs", "cwd") if config.get(name)}
+    return {name: value for name, value in config.items() if value}
+
+
+def _read_args(config: Message) -> list[str]:
+    args = config.get("args") or []
+    if not isinstance(args, list):
+        raise BadRequest("args is not a list")
+    return [read_text({"args": arg}, "args") for arg in args]
+
+
+def _read_envs(config: Message) -> dict[str, str]:
+    envs = config.get("envs") or {}
+    if not isinstance(envs, dict):
+        raise BadRequest("envs is not a map")
+    for name in envs:
+        if not name or "=" in name or "\0" in name:
+            raise BadRequest("the name of an environment variable is empty or contains '=' or NUL")
+    return {name: read_text(envs, name) for name in envs}
 
 
 def _read_size(message: Message) -> tuple[int, int]:
-    size = _read_dict(message, "pty").get("size") or {}
-    rows, cols = size.get("rows", 0), size.get("cols", 0)
-    if not all(isinstance(n, int) and 0 <= n <= 0xFFFF for n in (rows, cols)):
-        raise BadRequest("rows and cols must be between 0 and 65535")
-    return rows, cols
+    """Return rows and columns; E2B, too, keeps what fits into a terminal's 16 bits."""
+    size = read_message(message, "pty").get("size")
+    if size is None:
+        return 0, 0
+    if not isinstance(size, dict):
+        raise BadRequest("size is not an object")
+    return read_number(size, "rows") & 0xFFFF, read_number(size, "cols") & 0xFFFF
 
 
 async def _write_input(process: Process, value: Any) -> None:
-    if not isinstance(value, dict) or not (value.keys() & {"stdin", "pty"}):
-        raise Unimplemented("invalid input type")
-    kind = "stdin" if "stdin" in value else "pty"
-    try:
-        data = base64.b64decode(value[kind], validate=True)
-    except (binascii.Error, TypeError, ValueError) as error:
-        raise BadRequest(f"{kind} is not base64: {error}") from error
-    await (process.write_stdin(data) if kind == "stdin" else process.write_terminal(data))
+    if not isinstance(value, dict):
+        raise Unimplemented("invalid input type: none given")
+    if value.get("stdin") is not None:
+        await process.write_stdin(read_bytes(value, "stdin"))
+    elif value.get("pty") is not None:
+        await process.type_in(read_bytes(value, "pty"))
+    else:
+        raise Unimplemented("invalid input type: neither stdin nor pty")

@@ -6,21 +6,14 @@ import contextlib
 import errno
 import fcntl
 import os
-import subprocess
 import termios
-from collections.abc import Callable
 from struct import pack
-from typing import IO
 
-from sandlot_envd.errors import BadRequest, translate
-from sandlot_envd.users import User
+from sandlot_envd.errors import AgentError, BadRequest, ResourceExhausted, translate
+from sandlot_envd.process.execute import Program, execute
 
-Starter = Callable[[list[str]], "subprocess.Popen[bytes]"]
-
-OOM_SCORE = b"100"
-"""Under memory pressure the kernel takes commands before it takes the agent."""
-
-UMASK = 0o022
+NOT_FOUND = frozenset({errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.EISDIR})
+"""Failures to run a program that a shell would report by ending with 127 or 126."""
 
 
 class Spawned:
@@ -34,34 +27,42 @@ class Spawned:
         self.stdin = stdin
 
 
-def spawn_piped(argv: list[str], env: dict[str, str], cwd: str, user: User, with_stdin: bool) -> Spawned:
-    """Start `argv` with stdout and stderr piped, stdin piped or empty. Raises AgentError when it cannot be."""
-    stdin = subprocess.PIPE if with_stdin else subprocess.DEVNULL
-    process = _spawn(argv, env, cwd, user, stdin, subprocess.PIPE, subprocess.PIPE)
-    stdout, stderr = _take_fd(process.stdout), _take_fd(process.stderr)
-    assert stdout is not None
-    assert stderr is not None
-    return Spawned(process.pid, {"stdout": stdout, "stderr": stderr}, _take_fd(process.stdin))
+def spawn_piped(program: Program, with_stdin: bool) -> Spawned:
+    """Start `program` with stdout and stderr piped, stdin piped or empty. Raises AgentError when it cannot be."""
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+        try:
+            stdout, stdout_end = _open_pipe(ours, theirs)
+            stderr, stderr_end = _open_pipe(ours, theirs)
+            stdin_end, stdin = (None, None)
+            if with_stdin:
+                stdin_end, stdin = _open_pipe(theirs, ours)
+            else:
+                stdin_end = _keep(theirs, os.open("/dev/null", os.O_RDONLY))
+        except OSError as error:
+            raise translate(error, "cannot open pipes") from error
+        pid = _start(program, (stdin_end, stdout_end, stderr_end), on_terminal=False)
+        ours.pop_all()
+    for fd in (stdout, stderr, stdin):
+        if fd is not None:
+            os.set_blocking(fd, False)
+    return Spawned(pid, {"stdout": stdout, "stderr": stderr}, stdin)
 
 
-def spawn_terminal(argv: list[str], env: dict[str, str], cwd: str, user: User, rows: int, cols: int) -> Spawned:
-    """Start `argv` as the leader of a session of its own on a new terminal. Raises AgentError when it cannot be."""
-    try:
-        master, slave = os.openpty()
-    except OSError as error:
-        raise translate(error, "opening a terminal") from error
-    try:
-        os.fchown(slave, user.uid, _find_tty_group(user))
-        os.fchmod(slave, 0o620)
-        set_size(master, rows, cols)
-        process = _spawn(argv, env, cwd, user, slave, slave, slave, terminal=True)
-    except BaseException:
-        os.close(master)
-        raise
-    finally:
-        os.close(slave)
+def spawn_terminal(program: Program, rows: int, cols: int) -> Spawned:
+    """Start `program` as the leader of a session of its own on a new terminal. Raises AgentError when it cannot be."""
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+        try:
+            master, slave = os.openpty()
+            _keep(ours, master)
+            _keep(theirs, slave)
+            os.fchown(slave, program.user.uid, -1)
+            set_size(master, rows, cols)
+        except OSError as error:
+            raise translate(error, "cannot open a terminal") from error
+        pid = _start(program, (slave, slave, slave), on_terminal=True)
+        ours.pop_all()
     os.set_blocking(master, False)
-    return Spawned(process.pid, {"pty": master}, None)
+    return Spawned(pid, {"pty": master}, None)
 
 
 def set_size(master: int, rows: int, cols: int) -> None:
@@ -69,67 +70,33 @@ def set_size(master: int, rows: int, cols: int) -> None:
     fcntl.ioctl(master, termios.TIOCSWINSZ, pack("HHHH", rows, cols, 0, 0))
 
 
-def _find_tty_group(user: User) -> int:
-    return 5 if os.path.exists("/etc/group") else user.gid  # Debian's, Alpine's and Fedora's tty group
+def _open_pipe(readers: contextlib.ExitStack, writers: contextlib.ExitStack) -> tuple[int, int]:
+    """Return both ends of a new pipe, each to be closed by its stack."""
+    read_end, write_end = os.pipe()
+    return _keep(readers, read_end), _keep(writers, write_end)
 
 
-def _acquire_terminal() -> None:
-    """In the child, between fork and exec: make the terminal on stdin the session's own."""
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-
-def _spawn(
-    argv: list[str], env: dict[str, str], cwd: str, user: User, stdin: int, stdout: int, stderr: int,
-    terminal: bool = False,
-) -> subprocess.Popen[bytes]:  # fmt: skip
-    if not os.path.isdir(cwd):
-        raise BadRequest(f"cwd '{cwd}' does not exist")
-
-    def start(command: list[str]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            command, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr,
-            user=user.uid, group=user.gid, extra_groups=user.groups, umask=UMASK,
-            # A group of its own: `kill 0` in one command must not reach the others.
-            start_new_session=terminal, process_group=None if terminal else 0,
-            preexec_fn=_acquire_terminal if terminal else None,
-        )  # fmt: skip
-
-    try:
-        process = _start_or_explain(start, argv)
-    except ValueError as error:
-        raise BadRequest(f"cannot start '{argv[0]}': {error}") from error
-    # The reaper collects the exit; without this the standard library would try to as well.
-    process.returncode = 0
-    _mark_expendable(process.pid)
-    return process
-
-
-def _start_or_explain(start: Starter, argv: list[str]) -> subprocess.Popen[bytes]:
-    """Start `argv`; a program that cannot be run ends with 127 or 126 by a shell's words, as on E2B."""
-    try:
-        return start(argv)
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR):
-            raise translate(error, f"cannot start '{argv[0]}'") from error
-        with contextlib.suppress(OSError):
-            return start(["/bin/sh", "-c", 'exec "$@"', "sh", *argv])
-        raise BadRequest(f"cannot start '{argv[0]}': this image has no such program, and no /bin/sh") from error
-
-
-def _take_fd(pipe: IO[bytes] | None) -> int | None:
-    """Take a pipe's descriptor out of the file object that would close it, and make it non-blocking."""
-    if pipe is None:
-        return None
-    fd = os.dup(pipe.fileno())
-    pipe.close()
-    os.set_blocking(fd, False)
+def _keep(stack: contextlib.ExitStack, fd: int) -> int:
+    stack.callback(os.close, fd)
     return fd
 
 
-def _mark_expendable(pid: int) -> None:
-    with contextlib.suppress(OSError):
-        fd = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY)
-        try:
-            os.write(fd, OOM_SCORE)
-        finally:
-            os.close(fd)
+def _start(program: Program, stdio: tuple[int, int, int], on_terminal: bool) -> int:
+    """Start `program`; one that cannot be run ends with 127 or 126 and a shell's words, as on E2B."""
+    name = program.argv[0]
+    try:
+        return execute(program, program.argv, stdio, on_terminal)
+    except ValueError as error:
+        raise BadRequest(f"error starting process '{name}': {error}") from error
+    except OSError as error:
+        if error.errno not in NOT_FOUND:
+            raise _explain(error, name) from error
+        with contextlib.suppress(OSError):
+            return execute(program, ["/bin/sh", "-c", 'exec "$@"', "sh", *program.argv], stdio, on_terminal)
+        reason = f"{error.strerror}; this image has no /bin/sh that could say so"
+        raise BadRequest(f"error starting process '{name}': {reason}") from error
+
+
+def _explain(error: OSError, name: str) -> AgentError:
+    translated = translate(error, f"error starting process '{name}'")
+    return translated if isinstance(translated, ResourceExhausted) else BadRequest(translated.message)
