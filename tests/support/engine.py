@@ -15,7 +15,11 @@ def connect() -> docker.DockerClient:
 
 def list_containers(client: docker.DockerClient, installation: str) -> list[Any]:
     """All containers of the installation, running or not."""
-    return list(client.containers.list(all=True, filters={"label": f"dev.sandlot.installation={installation}"}))
+    return list(
+        client.containers.list(
+            all=True, ignore_removed=True, filters={"label": f"dev.sandlot.installation={installation}"}
+        )
+    )
 
 
 def find_leftovers(client: docker.DockerClient, installation: str) -> list[str]:

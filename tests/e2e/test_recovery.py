@@ -1,0 +1,116 @@
+"""The server is killed without warning; sandboxes go on, and nothing is lost or left behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import docker
+import pytest
+from e2b import Sandbox
+
+from support import engine
+from support.live import LiveServer, wait_until
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory, client: docker.DockerClient) -> Iterator[LiveServer]:
+    """A server without a pool: every create takes all its steps, every container is somebody's."""
+    live = LiveServer(tmp_path_factory.mktemp("sandlot"), SANDLOT_POOL_SIZE="0")
+    try:
+        live.start()
+        yield live
+    finally:
+        installation = live.installation
+        live.remove()
+    assert engine.find_leftovers(client, installation) == []
+
+
+def list_ids(server: LiveServer) -> list[str]:
+    status, body = server.call("GET", "/v2/sandboxes")
+    assert status == 200
+    assert isinstance(body, list)
+    return sorted(one["sandboxID"] for one in body)
+
+
+def test_sandboxes_outlive_the_server(server: LiveServer) -> None:
+    lasting = Sandbox.create(timeout=300, metadata={"kept": "yes"}, **server.options)
+    brief = Sandbox.create(timeout=20, **server.options)
+    lasting.files.write("note", "still here")
+    command = lasting.commands.run("sleep 200", background=True)
+    server.kill()
+    server.start()
+
+    assert list_ids(server) == sorted([lasting.sandbox_id, brief.sandbox_id])
+    again = Sandbox.connect(lasting.sandbox_id, **server.options)
+    assert again.files.read("note") == "still here"
+    assert command.pid in [process.pid for process in again.commands.list()]
+    assert again.get_info().metadata == {"kept": "yes"}
+    wait_until(lambda: list_ids(server) == [lasting.sandbox_id], "the brief one has ended", 25)
+    assert again.kill()
+    wait_until(lambda: list_ids(server) == [], "the last one is gone")
+
+
+def test_what_expires_while_the_server_is_down_is_gone_after_it(server: LiveServer) -> None:
+    sandbox = Sandbox.create(timeout=2, **server.options)
+    server.kill()
+    time.sleep(2.5)  # the sandbox's end has to pass
+    server.start()
+    assert not sandbox.is_running()
+    wait_until(lambda: list_ids(server) == [], "the expired sandbox is not listed")
+
+
+@pytest.mark.parametrize("after_ms", [1, 20, 60, 120, 200, 300, 450, 700])
+def test_killed_in_the_middle_of_a_create(server: LiveServer, client: docker.DockerClient, after_ms: int) -> None:
+    def create() -> None:
+        try:
+            server.call("POST", "/v2/sandboxes", {"templateID": "base"}, **{"Content-Type": "application/json"})
+        except OSError:
+            return  # the server died before its answer
+
+    caller = threading.Thread(target=create)
+    caller.start()
+    time.sleep(after_ms / 1000)
+    server.kill()
+    caller.join(30)
+    server.start()
+
+    # Whatever step it died in: what the engine runs is what the server lists, and all of that works.
+    wait_until(
+        lambda: len(engine.list_containers(client, server.installation)) == len(list_ids(server)),
+        "as many containers as sandboxes",
+    )
+    for sandbox_id in list_ids(server):
+        assert Sandbox.connect(sandbox_id, **server.options).commands.run("echo well").stdout == "well\n"
+        assert Sandbox.kill(sandbox_id, **server.options)
+    wait_until(lambda: engine.list_containers(client, server.installation) == [], "no container is left")
+
+
+def test_two_servers_cannot_share_a_home(server: LiveServer) -> None:
+    second = LiveServer(server.home)
+    with pytest.raises(AssertionError, match="a server already runs on"):
+        second.start()
+    assert list_ids(server) == []
+
+
+def test_another_installation_is_never_touched(
+    server: LiveServer, client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    mine = Sandbox.create(timeout=120, **server.options)
+    other = LiveServer(tmp_path_factory.mktemp("other"), SANDLOT_POOL_SIZE="1")
+    other.start()
+    installation = other.installation
+    theirs = Sandbox.create(timeout=120, **other.options)
+    try:
+        assert not Sandbox.kill(theirs.sandbox_id, **server.options)
+        server.kill()
+        server.start()
+        assert theirs.commands.run("echo well").stdout == "well\n"
+    finally:
+        other.remove()
+    assert engine.find_leftovers(client, installation) == []
+    assert mine.commands.run("echo well").stdout == "well\n"
+    assert mine.kill()
