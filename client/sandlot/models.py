@@ -58,6 +58,8 @@ class CommandResult(Generic[OutputT]):
 class CommandExitException(SandboxException, CommandResult[OutputT]):
     """A command ended with a non-zero exit code."""
 
+    __eq__, __hash__ = Exception.__eq__, Exception.__hash__
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.stderr, self.stdout, self.exit_code, self.error)
 

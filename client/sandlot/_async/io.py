@@ -58,15 +58,33 @@ async def receive(sock: socket.socket, size: int, timeout: float | None) -> byte
         return await asyncio.get_running_loop().sock_recv(sock, size)
 
 
-async def send(sock: socket.socket, data: bytes | memoryview, timeout: float | None) -> None:
-    """Write all of `data`. Raises OSError, TimeoutError."""
+async def send_some(sock: socket.socket, data: memoryview, timeout: float | None) -> int:
+    """Write what fits and return how much; 0 when nothing does and the peer has spoken instead of reading.
+
+    Raises OSError, TimeoutError.
+    """
     try:
-        sent = sock.send(data)
+        return sock.send(data)
     except BlockingIOError:
-        sent = 0
-    if sent < len(data):
-        async with asyncio.timeout(timeout):
-            await asyncio.get_running_loop().sock_sendall(sock, memoryview(data)[sent:])
+        pass
+    async with asyncio.timeout(timeout):
+        await _wait_for_room(sock)
+    try:
+        return sock.send(data)
+    except BlockingIOError:
+        return 0
+
+
+async def _wait_for_room(sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_writer(sock, ready.set)
+    loop.add_reader(sock, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_writer(sock)
+        loop.remove_reader(sock)
 
 
 async def offload(function: Callable[..., T], *args: object) -> T:

@@ -6,7 +6,7 @@ import binascii
 import socket
 
 from sandlot._addresses import has_news
-from sandlot._async.io import connect, receive, resolve, send, sleep
+from sandlot._async.io import connect, receive, resolve, send_some, sleep
 from sandlot._http import (
     Address,
     BadResponse,
@@ -35,9 +35,19 @@ class Stream:
         """Return the next bytes, none at the end. Raises OSError, TimeoutError."""
         return await receive(self._sock, READ_SIZE, timeout)
 
-    async def send(self, data: bytes | memoryview, timeout: float | None) -> None:
-        """Write all of `data`. Raises OSError, TimeoutError."""
-        await send(self._sock, data, timeout)
+    async def send(self, data: bytes | memoryview, timeout: float | None) -> bool:
+        """Write all of `data`; False when the peer speaks before it has read it. Raises OSError, TimeoutError."""
+        view = memoryview(data)
+        while view:
+            sent = await self.send_some(view, timeout)
+            if sent == 0:
+                return False
+            view = view[sent:]
+        return True
+
+    async def send_some(self, data: memoryview, timeout: float | None) -> int:
+        """Write what fits; 0 when nothing does and the peer speaks instead of reading. Raises OSError, TimeoutError."""
+        return await send_some(self._sock, data, timeout)
 
     def has_news(self) -> bool:
         """Whether bytes, or the end, wait to be read."""

@@ -8,6 +8,8 @@ import ssl
 from sandlot._async.stream import Stream
 from sandlot._http import Deadline
 
+PLAIN_SIZE = 65_536
+
 
 @functools.cache
 def client_context() -> ssl.SSLContext:
@@ -22,9 +24,14 @@ class TlsStream(Stream):
 
     def __init__(self, inner: Stream, host: str) -> None:
         self._inner = inner
+        self._early: bytes | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = client_context().wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+
+    async def send_some(self, data: memoryview, timeout: float | None) -> int:
+        """Write all of `data`, for TLS inside of TLS; 0 when the peer speaks instead of reading."""
+        return len(data) if await self.send(data, timeout) else 0
 
     async def handshake(self, deadline: Deadline) -> None:
         """Agree on keys and check the certificate. Raises OSError, TimeoutError."""
@@ -38,30 +45,48 @@ class TlsStream(Stream):
 
     async def receive(self, timeout: float | None) -> bytes:
         """Return the next bytes, none at the end. Raises OSError, TimeoutError."""
-        while True:
-            try:
-                return self._tls.read(65_536)
-            except ssl.SSLWantReadError:
-                await self._fill(timeout)
-            except ssl.SSLZeroReturnError:
-                return b""
+        while (data := self._decrypt()) is None:
+            await self._fill(timeout)
+        return data
 
-    async def send(self, data: bytes | memoryview, timeout: float | None) -> None:
-        """Write all of `data`. Raises OSError, TimeoutError."""
+    def _decrypt(self) -> bytes | None:
+        if self._early is not None:
+            data, self._early = self._early, None
+            return data
+        try:
+            return self._tls.read(PLAIN_SIZE)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLZeroReturnError:
+            return b""
+
+    async def send(self, data: bytes | memoryview, timeout: float | None) -> bool:
+        """Write all of `data`; False when the peer speaks before it has read it. Raises OSError, TimeoutError."""
         view = memoryview(data)
         while view:
-            try:
-                view = view[self._tls.write(view) :]
-            except ssl.SSLWantReadError:
-                await self._fill(timeout)
-            await self._flush(timeout)
+            view = view[self._tls.write(view) :]
+        return await self._flush(timeout)
 
-    async def _flush(self, timeout: float | None) -> None:
-        if data := self._outgoing.read():
-            await self._inner.send(data, timeout)
+    async def _flush(self, timeout: float | None) -> bool:
+        view = memoryview(self._outgoing.read())
+        while view:
+            sent = await self._inner.send_some(view, timeout)
+            if sent == 0 and await self._peer_speaks(timeout):
+                return False
+            view = view[sent:]
+        return True
+
+    async def _peer_speaks(self, timeout: float | None) -> bool:
+        """Take in what the peer sends while we cannot: an answer, or only news of the TLS layer."""
+        await self._take_in(timeout)
+        self._early = self._decrypt()
+        return self._early is not None
 
     async def _fill(self, timeout: float | None) -> None:
         await self._flush(timeout)
+        await self._take_in(timeout)
+
+    async def _take_in(self, timeout: float | None) -> None:
         if data := await self._inner.receive(timeout):
             self._incoming.write(data)
         else:
@@ -69,7 +94,7 @@ class TlsStream(Stream):
 
     def has_news(self) -> bool:
         """Whether bytes, or the end, wait to be read."""
-        return self._incoming.pending > 0 or self._inner.has_news()
+        return self._early is not None or self._incoming.pending > 0 or self._inner.has_news()
 
     def close(self) -> None:
         """End the connection at once."""

@@ -101,25 +101,23 @@ class Connection:
 
     async def _send_bytes(self, head: bytes, body: bytes, limits: Limits) -> bool:
         if len(body) <= PIECE:
-            await self.stream.send(head + body, limits.next_step())
-            return True
-        await self.stream.send(head, limits.next_step())
+            return await self.stream.send(head + body, limits.next_step())
         view = memoryview(body)
+        sent = await self.stream.send(head, limits.next_step())
         for start in range(0, len(view), PIECE):
-            if self.stream.has_news():
+            if not sent or self.stream.has_news():
                 return False
-            await self.stream.send(view[start : start + PIECE], limits.next_step())
-        return True
+            sent = await self.stream.send(view[start : start + PIECE], limits.next_step())
+        return sent
 
     async def _send_chunks(self, head: bytes, body: AsyncIterator[bytes], limits: Limits) -> bool:
-        await self.stream.send(head, limits.next_step())
+        sent = await self.stream.send(head, limits.next_step())
         async for chunk in body:
-            if self.stream.has_news():
+            if not sent or self.stream.has_news():
                 return False
             if chunk:
-                await self.stream.send(b"%x\r\n%b\r\n" % (len(chunk), chunk), limits.next_step())
-        await self.stream.send(b"0\r\n\r\n", limits.next_step())
-        return True
+                sent = await self.stream.send(b"%x\r\n%b\r\n" % (len(chunk), chunk), limits.next_step())
+        return sent and await self.stream.send(b"0\r\n\r\n", limits.next_step())
 
     async def _receive(self, limits: Limits) -> None:
         data = await self.stream.receive(limits.next_step())
@@ -184,6 +182,11 @@ class Response:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def __del__(self) -> None:
+        # Whoever starts a command in the background may forget about it; no event loop is needed for this.
+        if self._connection is not None:
+            self._connection.close()
 
 
 class Pool:

@@ -17,7 +17,7 @@ from sandlot._http import (
     ResponseParser,
     request_head,
 )
-from sandlot._sync_support.io import connect, receive, resolve, send, sleep
+from sandlot._sync_support.io import connect, receive, resolve, send_some, sleep
 
 READ_SIZE = 262_144
 CONNECT_TRIES = 4
@@ -36,9 +36,19 @@ class Stream:
         """Return the next bytes, none at the end. Raises OSError, TimeoutError."""
         return receive(self._sock, READ_SIZE, timeout)
 
-    def send(self, data: bytes | memoryview, timeout: float | None) -> None:
-        """Write all of `data`. Raises OSError, TimeoutError."""
-        send(self._sock, data, timeout)
+    def send(self, data: bytes | memoryview, timeout: float | None) -> bool:
+        """Write all of `data`; False when the peer speaks before it has read it. Raises OSError, TimeoutError."""
+        view = memoryview(data)
+        while view:
+            sent = self.send_some(view, timeout)
+            if sent == 0:
+                return False
+            view = view[sent:]
+        return True
+
+    def send_some(self, data: memoryview, timeout: float | None) -> int:
+        """Write what fits; 0 when nothing does and the peer speaks instead of reading. Raises OSError, TimeoutError."""
+        return send_some(self._sock, data, timeout)
 
     def has_news(self) -> bool:
         """Whether bytes, or the end, wait to be read."""

@@ -9,6 +9,8 @@ import ssl
 from sandlot._http import Deadline
 from sandlot._sync.stream import Stream
 
+PLAIN_SIZE = 65_536
+
 
 @functools.cache
 def client_context() -> ssl.SSLContext:
@@ -23,9 +25,14 @@ class TlsStream(Stream):
 
     def __init__(self, inner: Stream, host: str) -> None:
         self._inner = inner
+        self._early: bytes | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = client_context().wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+
+    def send_some(self, data: memoryview, timeout: float | None) -> int:
+        """Write all of `data`, for TLS inside of TLS; 0 when the peer speaks instead of reading."""
+        return len(data) if self.send(data, timeout) else 0
 
     def handshake(self, deadline: Deadline) -> None:
         """Agree on keys and check the certificate. Raises OSError, TimeoutError."""
@@ -39,30 +46,48 @@ class TlsStream(Stream):
 
     def receive(self, timeout: float | None) -> bytes:
         """Return the next bytes, none at the end. Raises OSError, TimeoutError."""
-        while True:
-            try:
-                return self._tls.read(65_536)
-            except ssl.SSLWantReadError:
-                self._fill(timeout)
-            except ssl.SSLZeroReturnError:
-                return b""
+        while (data := self._decrypt()) is None:
+            self._fill(timeout)
+        return data
 
-    def send(self, data: bytes | memoryview, timeout: float | None) -> None:
-        """Write all of `data`. Raises OSError, TimeoutError."""
+    def _decrypt(self) -> bytes | None:
+        if self._early is not None:
+            data, self._early = self._early, None
+            return data
+        try:
+            return self._tls.read(PLAIN_SIZE)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLZeroReturnError:
+            return b""
+
+    def send(self, data: bytes | memoryview, timeout: float | None) -> bool:
+        """Write all of `data`; False when the peer speaks before it has read it. Raises OSError, TimeoutError."""
         view = memoryview(data)
         while view:
-            try:
-                view = view[self._tls.write(view) :]
-            except ssl.SSLWantReadError:
-                self._fill(timeout)
-            self._flush(timeout)
+            view = view[self._tls.write(view) :]
+        return self._flush(timeout)
 
-    def _flush(self, timeout: float | None) -> None:
-        if data := self._outgoing.read():
-            self._inner.send(data, timeout)
+    def _flush(self, timeout: float | None) -> bool:
+        view = memoryview(self._outgoing.read())
+        while view:
+            sent = self._inner.send_some(view, timeout)
+            if sent == 0 and self._peer_speaks(timeout):
+                return False
+            view = view[sent:]
+        return True
+
+    def _peer_speaks(self, timeout: float | None) -> bool:
+        """Take in what the peer sends while we cannot: an answer, or only news of the TLS layer."""
+        self._take_in(timeout)
+        self._early = self._decrypt()
+        return self._early is not None
 
     def _fill(self, timeout: float | None) -> None:
         self._flush(timeout)
+        self._take_in(timeout)
+
+    def _take_in(self, timeout: float | None) -> None:
         if data := self._inner.receive(timeout):
             self._incoming.write(data)
         else:
@@ -70,7 +95,7 @@ class TlsStream(Stream):
 
     def has_news(self) -> bool:
         """Whether bytes, or the end, wait to be read."""
-        return self._incoming.pending > 0 or self._inner.has_news()
+        return self._early is not None or self._incoming.pending > 0 or self._inner.has_news()
 
     def close(self) -> None:
         """End the connection at once."""

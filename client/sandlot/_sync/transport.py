@@ -102,25 +102,23 @@ class Connection:
 
     def _send_bytes(self, head: bytes, body: bytes, limits: Limits) -> bool:
         if len(body) <= PIECE:
-            self.stream.send(head + body, limits.next_step())
-            return True
-        self.stream.send(head, limits.next_step())
+            return self.stream.send(head + body, limits.next_step())
         view = memoryview(body)
+        sent = self.stream.send(head, limits.next_step())
         for start in range(0, len(view), PIECE):
-            if self.stream.has_news():
+            if not sent or self.stream.has_news():
                 return False
-            self.stream.send(view[start : start + PIECE], limits.next_step())
-        return True
+            sent = self.stream.send(view[start : start + PIECE], limits.next_step())
+        return sent
 
     def _send_chunks(self, head: bytes, body: Iterator[bytes], limits: Limits) -> bool:
-        self.stream.send(head, limits.next_step())
+        sent = self.stream.send(head, limits.next_step())
         for chunk in body:
-            if self.stream.has_news():
+            if not sent or self.stream.has_news():
                 return False
             if chunk:
-                self.stream.send(b"%x\r\n%b\r\n" % (len(chunk), chunk), limits.next_step())
-        self.stream.send(b"0\r\n\r\n", limits.next_step())
-        return True
+                sent = self.stream.send(b"%x\r\n%b\r\n" % (len(chunk), chunk), limits.next_step())
+        return sent and self.stream.send(b"0\r\n\r\n", limits.next_step())
 
     def _receive(self, limits: Limits) -> None:
         data = self.stream.receive(limits.next_step())
@@ -185,6 +183,11 @@ class Response:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def __del__(self) -> None:
+        # Whoever starts a command in the background may forget about it; no event loop is needed for this.
+        if self._connection is not None:
+            self._connection.close()
 
 
 class Pool:

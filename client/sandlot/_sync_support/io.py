@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import select
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -47,10 +48,24 @@ def receive(sock: socket.socket, size: int, timeout: float | None) -> bytes:
     return sock.recv(size)
 
 
-def send(sock: socket.socket, data: bytes | memoryview, timeout: float | None) -> None:
-    """Write all of `data`. Raises OSError, TimeoutError."""
-    sock.settimeout(timeout)
-    sock.sendall(data)
+def send_some(sock: socket.socket, data: memoryview, timeout: float | None) -> int:
+    """Write what fits and return how much; 0 when nothing does and the peer has spoken instead of reading.
+
+    Raises OSError, TimeoutError.
+    """
+    sock.setblocking(False)
+    try:
+        return sock.send(data)
+    except BlockingIOError:
+        pass
+    poll = select.poll()
+    poll.register(sock, select.POLLIN | select.POLLOUT)
+    if not poll.poll(None if timeout is None else timeout * 1000):
+        raise TimeoutError
+    try:
+        return sock.send(data)
+    except BlockingIOError:
+        return 0
 
 
 def offload(function: Callable[..., T], *args: object) -> T:
