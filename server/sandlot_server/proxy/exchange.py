@@ -14,7 +14,8 @@ from sandlot_server.proxy import pages
 from sandlot_server.proxy.dialing import PortClosed, is_agent_port
 from sandlot_server.proxy.directory import Endpoint, Forbidden, LimitReached, StillTransitioning, WakeRequest
 from sandlot_server.proxy.framing import Chunked, Framing, FramingError, Length
-from sandlot_server.proxy.heads import HeadError, Request, find_field, replace_host
+from sandlot_server.proxy.heads import HeadError, find_field, replace_host
+from sandlot_server.proxy.plan import Plan
 from sandlot_server.proxy.reply import Reply
 from sandlot_server.proxy.routing import Target, is_reserved, parse_file_query
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from sandlot_server.proxy.upstream import Lane, Upstream
 
 _log = logging.getLogger(__name__)
-_REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _FILE_OPERATIONS: Final = {b"GET": ("read",), b"HEAD": ("read",), b"POST": ("write",), b"OPTIONS": ("read", "write")}
 
 
@@ -32,15 +32,16 @@ class Exchange:
     """Carries one request to its upstream and the response back; its owner is the client's connection."""
 
     __slots__ = (
-        "_body", "_client", "_door", "_endpoint", "_is_repeatable", "_lane", "_may_upgrade", "_task",
-        "_traffic", "_upstream", "is_request_done", "reply", "request", "target",
+        "_body", "_client", "_door", "_endpoint", "_lane", "_may_upgrade", "_plan", "_task", "_traffic", "_upstream",
+        "is_request_done", "reply", "request", "target",
     )  # fmt: skip
 
-    def __init__(self, client: ClientConnection, request: Request, target: Target) -> None:
+    def __init__(self, client: ClientConnection, plan: Plan) -> None:
         self._client = client
         self._door = client.door
-        self.request = request
-        self.target = target
+        self._plan = plan
+        self.request = request = plan.request
+        self.target = plan.target
         fields = request.fields
         self._body: Framing | None = None
         if fields.chunked:
@@ -48,7 +49,6 @@ class Exchange:
         elif fields.content_length:
             self._body = Length(fields.content_length)
         self.is_request_done = self._body is None
-        self._is_repeatable = self._body is None and request.method in _REPEATABLE
         self._may_upgrade = fields.upgrade is not None
         self.reply = Reply(request, request_done=self.is_request_done, may_upgrade=self._may_upgrade)
         self._endpoint: Endpoint | None = None
@@ -63,20 +63,18 @@ class Exchange:
         """Send the request on its way, or answer it."""
         target = self.target
         if target.sandbox_id:
-            self._start_sandbox(target)
+            if self._plan.is_reserved:
+                self._refuse_reserved()
+                return
+            endpoint = self._door.directory.find(target.sandbox_id)
+            if endpoint is None:
+                self._spawn(self._wake())
+            else:
+                self._enter(endpoint)
         elif target.is_local_name and self.request.target.partition(b"?")[0] == b"/files":
             self._start_file()
         else:
             self._use(self._door.api)
-
-    def _start_sandbox(self, target: Target) -> None:
-        if target.port == ENVD_PORT and self._refuse_reserved():
-            return
-        endpoint = self._door.directory.find(target.sandbox_id)
-        if endpoint is None:
-            self._spawn(self._wake())
-        else:
-            self._enter(endpoint)
 
     def _start_file(self) -> None:
         """Route a file URL without sandbox identity: by its signature, or to the only sandbox there is."""
@@ -107,12 +105,9 @@ class Exchange:
         self.refuse(pages.refused(401, "invalid signature: it is not of a sandbox that is running"))
         return None
 
-    def _refuse_reserved(self) -> bool:
-        if not is_reserved(self.request.target):
-            return False
+    def _refuse_reserved(self) -> None:
         path = self.request.target.partition(b"?")[0].decode("latin-1")
         self.refuse(pages.reserved_route(unquote(path)))
-        return True
 
     async def _wake(self) -> None:
         fields, sandbox_id = self.request.fields, self.target.sandbox_id
@@ -143,7 +138,8 @@ class Exchange:
         is_agent = is_agent_port(endpoint, port)
         if is_agent:
             self._may_upgrade = False  # the only upgrade it knows is the control plane's
-            if port != ENVD_PORT and self._refuse_reserved():
+            if port != ENVD_PORT and is_reserved(self.request.target):
+                self._refuse_reserved()
                 return
         elif endpoint.traffic_token is not None and not self._admit(endpoint.traffic_token):
             return
@@ -170,7 +166,7 @@ class Exchange:
 
     def _use(self, lane: Lane) -> None:
         self._lane = lane
-        upstream = None if self._may_upgrade else lane.take(is_repeatable=self._is_repeatable)
+        upstream = None if self._may_upgrade else lane.take(is_repeatable=self._plan.is_repeatable)
         if upstream is None:
             self._spawn(self._connect(lane))
         else:
@@ -207,16 +203,15 @@ class Exchange:
         upstream.transport.write(self._request_head() + body)
 
     def _request_head(self) -> bytes:
-        request, endpoint = self.request, self._endpoint
-        kept, extra = request.fields.kept, b""
-        if self._may_upgrade and request.fields.upgrade is not None:
-            extra = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % request.fields.upgrade
+        head, endpoint = self._plan.head, self._endpoint
+        if self._may_upgrade and self.request.fields.upgrade is not None:
+            head += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.request.fields.upgrade
         if endpoint is None:
-            extra += self._client.forwarded
+            head += self._client.forwarded
         elif endpoint.mask_request_host is not None and not is_agent_port(endpoint, self.target.port):
             mask = endpoint.mask_request_host.replace("${PORT}", str(self.target.port))
-            kept = replace_host(kept, mask.encode("latin-1"))
-        return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (request.method, request.target, kept, extra)
+            head = replace_host(head, mask.encode("latin-1"))
+        return head + b"\r\n"
 
     # -- the request's body
 
@@ -250,7 +245,7 @@ class Exchange:
 
     def _refuse_body(self, error: FramingError) -> None:
         if self.reply.began:
-            self.cut()
+            self.abort()
         else:
             self.refuse(pages.refused(400, str(error)))
 
@@ -290,7 +285,7 @@ class Exchange:
 
     def _refuse_response(self, error: Exception) -> None:
         if self.reply.began:
-            self.cut()
+            self.abort()
             return
         sandbox_id, port = self.target.sandbox_id, self.target.port
         if sandbox_id:
@@ -307,7 +302,7 @@ class Exchange:
         elif reply.began:
             end = None if error is not None else reply.end_with_connection()
             if end is None:
-                self.cut()
+                self.abort()
             else:
                 self._client.transport.write(end)
                 self._complete()
@@ -318,7 +313,7 @@ class Exchange:
 
     def _may_repeat(self, upstream: Upstream) -> bool:
         """Whether the connection can have died of old age, and asking again on a new one changes nothing."""
-        return upstream.was_used and self._is_repeatable and self.reply.is_silent
+        return upstream.was_used and self._plan.is_repeatable and self.reply.is_silent
 
     # -- the end
 
@@ -367,6 +362,13 @@ class Exchange:
                 self.reply.closes_client = True
 
     def cut(self) -> None:
+        """The sandbox has ended: say so where nothing was answered yet, else cut the client off."""
+        if self.reply.began:
+            self.abort()
+        else:
+            self.refuse(pages.sandbox_not_found(self.target.sandbox_id))
+
+    def abort(self) -> None:
         """End the exchange so that the client cannot take it for complete."""
         self.abandon()
         self._client.abort()

@@ -18,7 +18,7 @@ class Cuttable(Protocol):
     """Something in flight."""
 
     def cut(self) -> None:
-        """End it so that the client cannot take it for complete."""
+        """The sandbox has ended: the client must not take what it has so far for complete."""
 
 
 class Traffic:
