@@ -12,8 +12,8 @@ from typing_extensions import override
 
 from sandlot_server.proxy import pages
 from sandlot_server.proxy.exchange import Exchange
-from sandlot_server.proxy.heads import HeadError, check_incomplete, parse_request
-from sandlot_server.proxy.routing import RoutingError, Target, is_api_call, route
+from sandlot_server.proxy.heads import HeadError, check_incomplete
+from sandlot_server.proxy.routing import RoutingError
 
 if TYPE_CHECKING:
     from sandlot_server.proxy.door import FrontDoor
@@ -207,11 +207,7 @@ class ClientConnection(asyncio.Protocol):
             if end < 0:
                 check_incomplete(data)
                 return False
-            request = parse_request(data, end)
-            fields = request.fields
-            target = route(self.door.site, fields.host, fields.sandbox_id, fields.sandbox_port)
-            if fields.sandbox_id and is_api_call(target, request.target, fields.has_api_key):
-                target = Target("", 0)
+            plan = self.door.planner.read(data[: end + 2])
         except HeadError as error:
             self._answer_and_linger(pages.refused(error.status, error.message))
             return False
@@ -220,7 +216,7 @@ class ClientConnection(asyncio.Protocol):
             return False
         self._buffer = data[end + 4 :]
         self._served += 1
-        exchange = self._exchange = Exchange(self, request, target)
+        exchange = self._exchange = Exchange(self, plan)
         self.door.begin()
         exchange.start()
         return not self._is_lingering

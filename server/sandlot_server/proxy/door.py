@@ -14,6 +14,7 @@ from sandlot_server.proxy.dialing import dial_api
 from sandlot_server.proxy.directory import Directory
 from sandlot_server.proxy.exchange import Exchange
 from sandlot_server.proxy.limits import Limits, Stats
+from sandlot_server.proxy.plan import Planner
 from sandlot_server.proxy.routing import Site
 from sandlot_server.proxy.traffic import Traffic
 from sandlot_server.proxy.upgrade import Splice
@@ -45,7 +46,7 @@ class FrontDoor:
         access_log: AccessLog | None = None,
     ) -> None:
         self.directory = directory
-        self.site = Site(domain.partition(":")[0].lower(), local_names)
+        self.planner = Planner(Site(domain.partition(":")[0].lower(), local_names))
         self.limits = limits or Limits()
         self.stats = Stats()
         self.now = 0.0
@@ -128,8 +129,7 @@ class FrontDoor:
         """Count a request that is over."""
         stats = self.stats
         stats.active -= 1
-        kind = exchange.reply.status // 100
-        stats.statuses[kind] = stats.statuses.get(kind, 0) + 1
+        stats.statuses[exchange.reply.status // 100] += 1
         if self._access_log is not None:
             self._access_log(exchange)
 

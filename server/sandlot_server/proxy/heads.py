@@ -10,6 +10,9 @@ from typing import Final, NamedTuple
 MAX_HEAD: Final = 64 * 1024
 """Largest head that is accepted, in bytes."""
 
+NO_BODY: Final = frozenset({204, 304})
+"""Statuses of responses that have no body, whatever their fields say."""
+
 _CACHEABLE: Final = 2048
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb"{1,32}) ([\x21\x22\x24-\x7e]+) HTTP/([0-9])\.([0-9])\r\n")
@@ -97,38 +100,47 @@ class Response(NamedTuple):
     """The status line with its line break, as HTTP/1.1."""
     is_http_1_0: bool
     fields: ResponseFields
-    block: bytes
+    as_is: bool
+    """Whether the client may have the head as it came."""
+    plain_length: int
+    """Length of the body when nothing but that many bytes follows, else -1."""
 
 
-def parse_request(data: bytes, end: int) -> Request:
-    """Parse the head that ends before `data[end:end + 4]`, the empty line; raises HeadError."""
-    if end > MAX_HEAD:
+def parse_request(head: bytes) -> Request:
+    """Parse a head, given without its empty line; raises HeadError."""
+    if len(head) > MAX_HEAD:
         raise HeadError("The request's head is too large", 431)
-    line = _REQUEST_LINE.match(data, 0, end + 2)
+    line = _REQUEST_LINE.match(head)
     if line is None:
         raise HeadError("Malformed request line")
     method, target, major, minor = line.groups()
     if major != b"1" or minor not in b"01":
         raise HeadError("This server speaks HTTP/1.1", 505)
-    block = data[line.end() : end + 2]
+    block = head[line.end() :]
     fields = _request_fields(block) if len(block) > _CACHEABLE else _cached_request_fields(block)
     if minor == b"0" and fields.chunked:
         raise HeadError("HTTP/1.0 has no Transfer-Encoding")
     return Request(method, _origin_form(method, target, fields.host), minor == b"0", fields, block)
 
 
-def parse_response(data: bytes, end: int) -> Response:
-    """Parse the head that ends before `data[end:end + 4]`, the empty line; raises HeadError."""
-    if end > MAX_HEAD:
+def parse_response(head: bytes) -> Response:
+    """Parse a head, given without its empty line; raises HeadError. Heads seen before cost one look-up."""
+    return _parse_response(head) if len(head) > _CACHEABLE else _cached_response(head)
+
+
+def _parse_response(head: bytes) -> Response:
+    if len(head) > MAX_HEAD:
         raise HeadError("The response's head is too large")
-    match = _STATUS_LINE.match(data, 0, end + 2)
+    match = _STATUS_LINE.match(head)
     if match is None:
         raise HeadError("Malformed status line")
     old = match[1] == b"0"
     line = b"HTTP/1.1" + match[0][8:] if old else match[0]
-    block = data[match.end() : end + 2]
-    fields = _response_fields(block) if len(block) > _CACHEABLE else _cached_response_fields(block)
-    return Response(int(match[2]), line, old, fields, block)
+    block = head[match.end() :]
+    fields = _response_fields(block)
+    status, as_is = int(match[2]), not old and fields.kept == block
+    is_plain = as_is and status >= 200 and status not in NO_BODY and fields.content_length is not None
+    return Response(status, line, old, fields, as_is, fields.content_length or 0 if is_plain else -1)
 
 
 def check_incomplete(data: bytes) -> None:
@@ -147,10 +159,11 @@ def find_field(block: bytes, name: bytes) -> str:
     return ""
 
 
-def replace_host(kept: bytes, host: bytes) -> bytes:
-    """Return the fields with another Host, the client's standing in X-Forwarded-Host."""
-    out = []
-    for name, value in _EACH_FIELD.findall(kept):
+def replace_host(head: bytes, host: bytes) -> bytes:
+    """Return the head with another Host, the client's standing in X-Forwarded-Host."""
+    line, _, block = head.partition(b"\r\n")
+    out = [line + b"\r\n"]
+    for name, value in _EACH_FIELD.findall(block):
         if name.lower() == b"host":
             out.append(b"Host: %b\r\nX-Forwarded-Host:%b\r\n" % (host, value))
         else:
@@ -191,7 +204,7 @@ def _response_fields(block: bytes) -> ResponseFields:
 
 
 _cached_request_fields: Final[Callable[[bytes], RequestFields]] = lru_cache(1024)(_request_fields)
-_cached_response_fields: Final[Callable[[bytes], ResponseFields]] = lru_cache(1024)(_response_fields)
+_cached_response: Final[Callable[[bytes], Response]] = lru_cache(1024)(_parse_response)
 
 
 def _sift(block: bytes, single: frozenset[bytes], unwanted: frozenset[bytes]) -> tuple[dict[bytes, bytes], bytes]:

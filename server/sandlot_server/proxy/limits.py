@@ -23,7 +23,7 @@ class Limits:
     """An API request's body must not pause for longer."""
     linger_s: float = 20.0
     """Time for a client to take the last answer before its connection is cut."""
-    buffer_bytes: int = 256 * 1024
+    buffer_bytes: int = 64 * 1024
     """Bytes that wait for a slow receiver before its sender is paused, each way."""
 
 
@@ -44,5 +44,5 @@ class Stats:
     """Body bytes from clients."""
     bytes_out: int = 0
     """Body bytes to clients."""
-    statuses: dict[int, int] = field(default_factory=dict)
-    """Answers by status class: 2 for 2xx, and so on."""
+    statuses: list[int] = field(default_factory=lambda: [0] * 10)
+    """Answers by the first digit of their status; under 0 those that never came."""

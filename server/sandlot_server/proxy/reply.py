@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from sandlot_server.proxy.framing import Chunked, Framing, Length, UntilClose
-from sandlot_server.proxy.heads import MAX_HEAD, HeadError, Request, Response, parse_response
+from sandlot_server.proxy.heads import MAX_HEAD, NO_BODY, HeadError, Request, Response, parse_response
 
-_NO_BODY: Final = frozenset({204, 304})
 _MAX_INTERIM: Final = 64
 
 
@@ -15,12 +14,13 @@ class Reply:
     """Follows one response. Bytes pass unchanged wherever the client may have them as they are."""
 
     __slots__ = (
-        "_framing", "_interim", "_is_rechunked", "_may_upgrade", "_pending", "_request", "began", "closes_client",
-        "closes_upstream", "done", "request_done", "rest", "status",
+        "_framing", "_interim", "_is_head", "_is_old", "_is_rechunked", "_may_upgrade", "_pending", "began",
+        "closes_client", "closes_upstream", "done", "request_done", "rest", "status",
     )  # fmt: skip
 
     def __init__(self, request: Request, *, request_done: bool, may_upgrade: bool) -> None:
-        self._request = request
+        self._is_old = request.is_http_1_0
+        self._is_head = request.method == b"HEAD"
         self._may_upgrade = may_upgrade
         self._framing: Framing | None = None
         self._is_rechunked = False
@@ -58,67 +58,63 @@ class Reply:
         return b"0\r\n\r\n" if self._is_rechunked else b""
 
     def _receive_head(self, data: bytes) -> bytes:
-        out = b""
-        buffer = self._pending + data if self._pending else data
-        while buffer:
-            end = buffer.find(b"\r\n\r\n")
-            if end < 0:
-                if len(buffer) > MAX_HEAD:
-                    raise HeadError("The response's head is too large")
-                break
-            response = parse_response(buffer, end)
-            if response.status >= 200 or response.status == 101:
-                self._pending = b""
-                return out + self._begin(response, buffer, end + 4)
-            out += self._pass_interim(response)
-            buffer = buffer[end + 4 :]
-        self._pending = buffer
-        return out
-
-    def _pass_interim(self, response: Response) -> bytes:
-        self._interim += 1
-        if self._interim > _MAX_INTERIM:
-            raise HeadError("Too many interim responses")
-        return b"" if self._request.is_http_1_0 else response.line + response.fields.kept + b"\r\n"
-
-    def _begin(self, response: Response, buffer: bytes, start: int) -> bytes:
+        if self._pending:
+            data, self._pending = self._pending + data, b""
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            if len(data) > MAX_HEAD:
+                raise HeadError("The response's head is too large")
+            self._pending = data
+            return b""
+        response = parse_response(data[: end + 2])
         self.status = response.status
+        if response.plain_length == len(data) - end - 4 and not self.closes_client and not self._is_head:
+            self.began = self.done = True
+            return data
+        return self._begin(response, data, end + 4)
+
+    def _begin(self, response: Response, data: bytes, start: int) -> bytes:
         if response.status == 101:
-            return self._switch(buffer, start)
+            return self._switch(data, start)
+        if response.status < 200:
+            out, rest = self._pass_interim(response), data[start:]
+            return out + self._receive_head(rest) if rest else out
         self.began = True
         extra = self._choose_framing(response)
         if self.closes_upstream and not self.request_done:
             self.closes_client = True
         if self.closes_client:
             extra += b"Connection: close\r\n"
-        kept = response.fields.kept
-        if self._request.is_http_1_0 and response.fields.chunked:
-            kept = kept.replace(b"Transfer-Encoding: chunked\r\n", b"")
-        return self._join(response, kept, extra, buffer, start)
-
-    def _join(self, response: Response, kept: bytes, extra: bytes, buffer: bytes, start: int) -> bytes:
-        is_same = not extra and not response.is_http_1_0 and kept == response.block
-        rest = buffer[start:]
+        rest = data[start:]
         body = self._receive_body(rest)
-        if is_same and len(body) == len(rest):
-            return buffer
+        if response.as_is and not extra and len(body) == len(rest):
+            return data
+        kept = response.fields.kept
+        if self._is_old and response.fields.chunked:
+            kept = kept.replace(b"Transfer-Encoding: chunked\r\n", b"")
         return response.line + kept + extra + b"\r\n" + body
 
-    def _switch(self, buffer: bytes, start: int) -> bytes:
+    def _pass_interim(self, response: Response) -> bytes:
+        self._interim += 1
+        if self._interim > _MAX_INTERIM:
+            raise HeadError("Too many interim responses")
+        return b"" if self._is_old else response.line + response.fields.kept + b"\r\n"
+
+    def _switch(self, data: bytes, start: int) -> bytes:
         if not self._may_upgrade or not self.request_done:
             raise HeadError("The protocol was switched unasked")
         self.began = self.done = True
-        self.rest = buffer[start:]
-        return buffer[:start]
+        self.rest = data[start:]
+        return data[:start]
 
     def _choose_framing(self, response: Response) -> bytes:
         """Decide how the body ends, and return the header fields that the client needs to see it."""
         fields = response.fields
         self.closes_upstream = fields.close or response.is_http_1_0
-        if self._request.method == b"HEAD" or response.status in _NO_BODY:
+        if self._is_head or response.status in NO_BODY:
             self._framing = Length(0)
         elif fields.chunked:
-            self._framing = Chunked(payload=[] if self._request.is_http_1_0 else None)
+            self._framing = Chunked(payload=[] if self._is_old else None)
         elif fields.content_length is not None:
             self._framing = Length(fields.content_length)
         else:
@@ -129,7 +125,7 @@ class Reply:
         """Chunk a body that ends with its connection, so that the client can tell an end from a cut."""
         self._framing = UntilClose()
         self.closes_upstream = True
-        if self._request.is_http_1_0:
+        if self._is_old:
             return b""
         self._is_rechunked = True
         return b"Transfer-Encoding: chunked\r\n"

@@ -29,7 +29,7 @@ class _Handshake(asyncio.Protocol):
         if end < 0 and len(self._data) < MAX_HEAD:
             return
         try:
-            status = parse_response(self._data, end).status if end >= 0 else 0
+            status = parse_response(self._data[: end + 2]).status if end >= 0 else 0
         except HeadError:
             status = 0
         if status == 101:
