@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sandlot_envd.codec import Message
 from sandlot_envd.errors import AlreadyExists, BadRequest, FailedPrecondition, Internal, NotFound, translate
@@ -18,6 +18,9 @@ from sandlot_envd.rpc import Call, Service
 from sandlot_envd.state import AgentState
 from sandlot_envd.users import Names
 
+if TYPE_CHECKING:
+    from sandlot_envd.filesystem.watchers import Watchers
+
 MAX_DEPTH = 1000
 T = TypeVar("T")
 
@@ -26,8 +29,51 @@ def build(state: AgentState) -> Service:
     """Return the service."""
     service = Service("filesystem.Filesystem")
     methods = {"Stat": stat, "MakeDir": make_dir, "Move": move, "ListDir": list_dir, "Remove": remove}
-    service.unary.update(methods)
+    watching = Watching()
+    service.unary = {
+        **methods,
+        "CreateWatcher": watching.create_watcher,
+        "GetWatcherEvents": watching.get_watcher_events,
+        "RemoveWatcher": watching.remove_watcher,
+    }
+    service.server_stream = {"WatchDir": watching.watch_dir}
     return service
+
+
+class Watching:
+    """The methods of watching. What they need is loaded with the first watcher: most sandboxes have none."""
+
+    def __init__(self) -> None:
+        self._loaded: Watchers | None = None
+
+    @property
+    def _watchers(self) -> Watchers:
+        if self._loaded is None:
+            from sandlot_envd.filesystem.watchers import Watchers
+
+            self._loaded = Watchers()
+        return self._loaded
+
+    async def watch_dir(self, call: Call, message: Message) -> AsyncGenerator[Message, None]:
+        """Stream what changes in a folder."""
+        changes = self._watchers.watch_dir(call, read_path(call, message), message)
+        try:
+            async for change in changes:
+                yield change
+        finally:
+            await changes.aclose()
+
+    async def create_watcher(self, call: Call, message: Message) -> Message:
+        """Watch a folder until RemoveWatcher."""
+        return await self._watchers.create_watcher(call, read_path(call, message), message)
+
+    async def get_watcher_events(self, call: Call, message: Message) -> Message:
+        """Return what has changed since the last call."""
+        return await self._watchers.get_watcher_events(call, message)
+
+    async def remove_watcher(self, call: Call, message: Message) -> Message:
+        """End a watcher."""
+        return await self._watchers.remove_watcher(call, message)
 
 
 async def stat(call: Call, message: Message) -> Message:

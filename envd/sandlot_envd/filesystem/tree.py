@@ -1,0 +1,87 @@
+"""What one client watches."""
+
+from __future__ import annotations
+
+from sandlot_envd.filesystem import inotify
+from sandlot_envd.filesystem.entries import describe
+from sandlot_envd.filesystem.inbox import Inbox
+from sandlot_envd.users import Names
+
+CREATED = "EVENT_TYPE_CREATE"
+WRITTEN = "EVENT_TYPE_WRITE"
+CHANGED = "EVENT_TYPE_CHMOD"
+KINDS = (
+    (inotify.CREATE | inotify.MOVED_TO, CREATED),
+    (inotify.MOVED_FROM | inotify.MOVE_SELF, "EVENT_TYPE_RENAME"),
+    (inotify.ATTRIB, CHANGED),
+    (inotify.MODIFY, WRITTEN),
+    (inotify.DELETE | inotify.DELETE_SELF, "EVENT_TYPE_REMOVE"),
+)
+"""E2B's event types by the bits of one kernel event, in the order in which they are told."""
+
+MAX_MOVES = 64
+"""Folders whose move is told by half; more than a few are those whose other half will never come."""
+
+
+class Tree:
+    """A folder, with all that is below it if `recursive`; `inbox` gets what changes there."""
+
+    def __init__(self, root: str, recursive: bool, with_entries: bool) -> None:
+        self.root = root
+        self.recursive = recursive
+        self.inbox = Inbox()
+        self.wds: set[int] = set()
+        self._with_entries = with_entries
+        self._moves: dict[int, str] = {}
+
+    def tell(self, name: str, kind: str, names: Names) -> None:
+        """Put one change into the inbox, with its entry where one is wanted and there.
+
+        A removed or renamed one never has it: what stands in its place now is something else.
+        """
+        entry = None
+        if self._with_entries and kind in (CREATED, WRITTEN, CHANGED):
+            try:
+                entry = describe(self.locate(name), names)
+            except OSError:
+                entry = None
+        self.inbox.put(name or ".", kind, entry)
+
+    def tell_all(self, name: str, mask: int, names: Names) -> None:
+        """Put what one kernel event means into the inbox."""
+        for bits, kind in KINDS:
+            if mask & bits:
+                self.tell(name, kind, names)
+
+    def locate(self, name: str) -> str:
+        """Return the full path of a name below the root."""
+        return join(self.root, name)
+
+    def begin_move(self, cookie: int, name: str) -> None:
+        """Remember a folder that has been taken from `name`, until it is known where it went."""
+        self._moves[cookie] = name
+        if len(self._moves) > MAX_MOVES:
+            del self._moves[next(iter(self._moves))]
+
+    def end_move(self, cookie: int) -> str | None:
+        """Return from where the folder came that has been put somewhere in this tree."""
+        return self._moves.pop(cookie, None)
+
+    def abandon_move(self, name: str) -> bool:
+        """Return whether the folder at `name` was taken away and has not come back to this tree."""
+        for cookie, before in self._moves.items():
+            if before == name:
+                del self._moves[cookie]
+                return True
+        return False
+
+
+Members = dict[Tree, str]
+"""Who watches a folder, and its path below their root ("" for the root itself)."""
+
+
+def join(folder: str, name: str) -> str:
+    """Return a path in `folder`; either part may be empty."""
+    if not folder or not name:
+        return folder or name
+    return f"{folder}{name}" if folder.endswith("/") else f"{folder}/{name}"
