@@ -86,6 +86,7 @@ class App:
         listener = _listen(port)
         port = listener.getsockname()[1]
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(self.state.threads)
         self._server = await loop.create_server(self._connect, sock=listener, backlog=BACKLOG)
         return port
 

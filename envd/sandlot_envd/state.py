@@ -7,6 +7,7 @@ import os
 from sandlot_envd.clock import Clock
 from sandlot_envd.errors import Unauthenticated
 from sandlot_envd.log import Log
+from sandlot_envd.threads import Threads
 from sandlot_envd.users import User, find_user
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -19,6 +20,7 @@ class AgentState:
         self.control_token = control_token
         self.log = log
         self.clock = Clock()
+        self.threads = Threads()
         self.access_token: str | None = None
         self.default_user = "root"
         self.default_workdir: str | None = None

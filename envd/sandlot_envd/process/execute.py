@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from sandlot_envd.errors import BadRequest
 from sandlot_envd.process.expendable import expendable
-from sandlot_envd.process.identity import assumed, may_switch
+from sandlot_envd.process.identity import assumed
 from sandlot_envd.state import DEFAULT_PATH
 from sandlot_envd.users import User
 
@@ -23,11 +23,12 @@ UMASK = 0o022
 
 
 class Program:
-    """What to run, where, and as whom."""
+    """What to run, where, and as whom. `alone` says that no thread of the agent is at work."""
 
-    __slots__ = ("argv", "cwd", "env", "user")
+    __slots__ = ("alone", "argv", "cwd", "env", "user")
 
-    def __init__(self, argv: list[str], env: dict[str, str], cwd: str, user: User) -> None:
+    def __init__(self, argv: list[str], env: dict[str, str], cwd: str, user: User, *, alone: bool) -> None:
+        self.alone = alone
         self.argv = argv
         self.env = env
         self.cwd = cwd
@@ -58,12 +59,11 @@ def execute(program: Program, argv: list[str], stdio: tuple[int, int, int], on_t
 def _fork(
     program: Program, argv: list[str], stdio: tuple[int, int, int], on_terminal: bool, report: tuple[int, int]
 ) -> int:
-    user = program.user
     args = [_encode(arg) for arg in argv]
     env = [_encode(f"{name}={value}") for name, value in program.env.items()]
     candidates = [_encode(path) for path in _find_candidates(argv[0], program.env.get("PATH") or DEFAULT_PATH)]
     stdin, stdout, stderr = stdio
-    with expendable(), _surroundings(user) as (uid, gid, groups):
+    with expendable(), _surroundings(program) as (uid, gid, groups):
         return fork_exec(
             args, candidates, True, (report[1],), _encode(program.cwd), env,  # type: ignore[arg-type]  # bytes do
             stdin, -1, -1, stdout, -1, stderr, report[0], report[1],
@@ -74,13 +74,14 @@ def _fork(
 
 
 @contextlib.contextmanager
-def _surroundings(user: User) -> Iterator[tuple[int | None, int | None, list[int] | None]]:
+def _surroundings(program: Program) -> Iterator[tuple[int | None, int | None, list[int] | None]]:
     """Yield what the child has to change itself: nothing, when the agent can be that user for the moment."""
+    user = program.user
     if os.geteuid() != 0:
         if user.uid != os.geteuid():
             raise BadRequest(f"the agent does not run as root: it cannot start processes as {user.name}")
         yield None, None, None
-    elif may_switch():
+    elif program.alone:
         with assumed(user):
             yield None, None, None
     else:

@@ -3,22 +3,16 @@
 A child that changes its own user must be made by a full fork, which copies the agent's page tables. When the agent
 itself takes on the user's identity, keeping root as its saved one, the child can be a vfork that does nothing but
 exec: the kernel then makes the saved identity the same as the effective one. Half a millisecond instead of one and a
-half for each command; tests/bench/agent_footprint.py measures it.
+half for each command; tests/bench/agent_footprint.py measures it. All threads change together, so none may be at work.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Iterator
 
 from sandlot_envd.users import User
-
-
-def may_switch() -> bool:
-    """Whether the agent can be somebody else for a moment: it is root, and no other thread would be dragged along."""
-    return os.geteuid() == 0 and threading.active_count() == 1
 
 
 @contextlib.contextmanager

@@ -67,7 +67,8 @@ class Processes:
         if not os.path.exists(cwd):
             raise BadRequest(f"cwd '{cwd}' does not exist")
         argv = [config["cmd"], *config.get("args", [])]
-        program = Program(argv, self._layer_env(user, config.get("envs", {})), cwd, user)
+        env = self._layer_env(user, config.get("envs", {}))
+        program = Program(argv, env, cwd, user, alone=not self._state.threads.are_busy)
         process = Process(_spawn(program, message), config, tag, self._state.clock)
         self._registry.add(process)
         return process

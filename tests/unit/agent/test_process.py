@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+
 from support.agent import Agent, Finished, RpcFailed, basic, start_request
 
 USER = basic("user")
@@ -141,8 +143,6 @@ async def test_large_input_arrives_whole_and_in_order(agent: Agent) -> None:
         pid = (await anext(events))["event"]["start"]["pid"]
         await send_stdin(agent, pid, data)
         await agent.call("process.Process/CloseStdin", {"process": {"pid": pid}})
-        from hashlib import sha256
-
         line = base64.b64decode((await anext(events))["event"]["data"]["stdout"])
         assert line.split()[0].decode() == sha256(data).hexdigest()
 
