@@ -14,8 +14,8 @@ help: ## this list
 venv: ## the project's own Python environment, from requirements.lock
 	@docker/venv.sh
 
-images: ## the engine, the agent and the base template
-	@$(PREPARE)
+images: venv ## the engine, the agent, the base template, and the base of the server's image for compose
+	@$(PREPARE); docker/build.sh server
 
 up: venv ## from nothing to a running server, and a sandbox that runs code
 	@$(PREPARE); $(BIN)/sandlot serve --background; $(BIN)/sandlot demo; $(BIN)/sandlot env --hint

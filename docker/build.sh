@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds what sandboxes are made of, each part only when its recipe has changed: build.sh [all|agent|base|server]
+# Builds what sandboxes are made of, each part only when its recipe has changed: build.sh [all|agent|base|server]…
 # Prints NAME=value lines for the server on standard output, progress on standard error.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -62,17 +62,17 @@ build_runtime() {
   ensure_debian
   context=$(mktemp -d)
   cp "$here"/agent/* "$context"
-  "$root/.venv/bin/uv" pip install --quiet --no-config --target "$context/wheels" --python-version 3.11 \
-    --python-platform "$(uname -m)-unknown-linux-gnu" --only-binary :all: --require-hashes -r "$here/agent/requirements.lock" >&2
+  install_wheels "$here/agent/requirements.lock" "$context/wheels"
   build_image "$1" "$context" Dockerfile "BASE=$DEBIAN_IMAGE"
   rm -rf "$context"
 }
 
-# The volume's label says what it holds; filling it is atomic, for the label is only believed with the mark inside.
+# A volume counts only with the mark that is set when everything is in it.
 is_filled() {
-  docker volume inspect "$1" >/dev/null 2>&1 &&
-    [ -e "$(docker volume inspect --format '{{.Mountpoint}}' "$1")/.complete" ] ||
-    docker run --rm --network none -v "$1:/opt/sandlot:ro" "$DEBIAN_IMAGE" test -e /opt/sandlot/.complete 2>/dev/null
+  docker volume inspect "$1" >/dev/null 2>&1 || return 1
+  [ -e "$(docker volume inspect --format '{{.Mountpoint}}' "$1")/.complete" ] && return
+  # The engine may keep its volumes on another machine.
+  docker run --rm --network none -v "$1:/opt/sandlot:ro" "$DEBIAN_IMAGE" test -e /opt/sandlot/.complete 2>/dev/null
 }
 
 fill_volume() {
@@ -83,6 +83,32 @@ fill_volume() {
   # The engine copies the image's tree into an empty volume before the command starts.
   tar -C "$root/envd" --exclude=__pycache__ --exclude=proto --exclude=generate.py -c sandlot_envd sandlot_protocol |
     docker run --rm -i --network none -v "$volume:/opt/sandlot" "$runtime" /opt/sandlot-recipe/add-code.sh
+}
+
+# The image that the server's own starts from, where a registry's Python cannot be pulled.
+build_server_base() {
+  local image context
+  if docker image inspect python:3.11-slim-bookworm >/dev/null 2>&1 ||
+    timeout 120 docker pull --quiet python:3.11-slim-bookworm >/dev/null 2>&1; then
+    printf 'SANDLOT_SERVER_BASE=python:3.11-slim-bookworm\n'
+    return
+  fi
+  image=sandlot/server-base:$(hash_of docker/server docker/debian.sh)
+  if ! has_image "$image"; then
+    ensure_debian
+    context=$(mktemp -d)
+    cp "$here/server/base.Dockerfile" "$context"
+    install_wheels "$here/server/requirements.lock" "$context/packages"
+    build_image "$image" "$context" base.Dockerfile "BASE=$DEBIAN_IMAGE"
+    rm -rf "$context"
+  fi
+  printf 'SANDLOT_SERVER_BASE=%s\n' "$image"
+}
+
+# install_wheels LOCK FOLDER: what the lock names, for the engine's machine, by this host's own package settings
+install_wheels() {
+  "$root/.venv/bin/uv" pip install --quiet --no-config --target "$2" --python-version 3.11 \
+    --python-platform "$(uname -m)-unknown-linux-gnu" --only-binary :all: --require-hashes -r "$1" >&2
 }
 
 build_base() {
@@ -101,12 +127,16 @@ main() {
   # One build at a time on a machine: the second finds what the first has built.
   exec 9>"${TMPDIR:-/tmp}/sandlot-build.lock"
   flock 9
-  case ${1:-all} in
-    all) build_agent; build_base ;;
-    agent) build_agent ;;
-    base) build_base ;;
-    *) fail "no such part: $1 (all, agent, base)" ;;
-  esac
+  local part
+  for part in "${@:-all}"; do
+    case $part in
+      all) build_agent; build_base ;;
+      agent) build_agent ;;
+      base) build_base ;;
+      server) build_server_base ;;
+      *) fail "no such part: $part (all, agent, base, server)" ;;
+    esac
+  done
 }
 
 main "$@"

@@ -24,18 +24,18 @@ bootstrap_debian() {
 }
 
 install_mmdebstrap() {
-  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     fail "neither a registry nor mmdebstrap is at hand: let this host pull debian:$DEBIAN_SUITE-slim, or install mmdebstrap"
+  fi
   say "installing mmdebstrap"
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mmdebstrap debian-archive-keyring >/dev/null 2>&1 ||
-    { apt-get update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mmdebstrap debian-archive-keyring >/dev/null; }
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mmdebstrap debian-archive-keyring; } >/dev/null
 }
 
 # The host's own lines for this suite, so that an internal mirror is used wherever there is one.
 host_sources() {
   # shellcheck disable=SC2016 # apt's own placeholders
-  apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(SITE) $(SUITE)' 'Created-By: Packages' 'Origin: Debian' 2>/dev/null |
-    sort -u | while read -r codename component site suite; do
+  apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(SITE)' 'Created-By: Packages' 'Origin: Debian' 2>/dev/null |
+    sort -u | while read -r codename component site; do
       case $codename in
         "$DEBIAN_SUITE" | "$DEBIAN_SUITE"-*) echo "deb $site $codename $component" ;;
       esac

@@ -11,7 +11,7 @@ WAIT_S=60
 
 say() { printf 'engine: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
-answers() { command -v docker >/dev/null && timeout 10 docker "$@" version --format '{{.Server.Version}}' 2>/dev/null | grep -q .; }
+answers() { command -v docker >/dev/null && timeout 10 docker version --format '{{.Server.Version}}' 2>/dev/null | grep -q .; }
 
 # The SDK for Python knows no contexts, so a context's address is handed on as DOCKER_HOST.
 context_host() { docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null || true; }
@@ -28,7 +28,7 @@ install_engine() {
   say "no Docker engine here: installing Debian's docker.io (as root, with apt-get)"
   export DEBIAN_FRONTEND=noninteractive
   # Without a running init system the package must not try to start the service.
-  apt-get update -qq >&2 && apt-get install -y -qq docker.io >&2 || fail "apt-get could not install docker.io"
+  { apt-get update -qq && apt-get install -y -qq docker.io; } >&2 || fail "apt-get could not install docker.io"
 }
 
 start_engine() {

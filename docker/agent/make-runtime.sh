@@ -21,7 +21,7 @@ copy_python() {
     _bz2.* _lzma.* _test*.* _xxtestfuzz.* xx*.* nis.* ossaudiodev.* audioop.*)
   # Beside the standard library, so that the agent starts without the `site` module.
   cp -r "$recipe"/wheels/* "$std/"
-  rm -rf "$std"/bin
+  rm -rf "${std:?}/bin"
 }
 
 list_binaries() { find "$out" -type f \( -name '*.so' -o -name '*.so.*' -o -name python3.11 \); }

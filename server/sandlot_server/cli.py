@@ -1,4 +1,4 @@
-"""The server's subcommands of `sandlot`: serve, env, demo, doctor, down."""
+"""The server's subcommands of `sandlot`: serve, status, env, demo, doctor, down."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEXT = """
 
 def register(app: typer.Typer) -> None:
     """Add the server's subcommands to the `sandlot` command."""
-    for command in (serve, env, demo, doctor, down):
+    for command in (serve, status, env, demo, doctor, down):
         app.command()(command)
 
 
@@ -60,6 +60,15 @@ def serve(background: Background = False) -> None:
     typer.echo(
         f"{say}: http://{settings.host}:{settings.port} (pid {pid}, log {settings.home / 'server.log'})", err=True
     )
+
+
+def status() -> None:
+    """Say whether the server answers; ends with 1 where it does not."""
+    settings = Settings()
+    url = f"http://{settings.host}:{settings.port}"
+    if not daemon.answers(settings.host, settings.port):
+        _fail(f"nothing answers on {url}: start it with `make up` or `sandlot serve`")
+    typer.echo(f"{url} answers (pid {daemon.find_pid(settings.home)}, home {settings.home})")
 
 
 def env(hint: Hint = False) -> None:

@@ -44,11 +44,13 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield Finding("engine", f"no Docker engine answers ({error})", "install Docker, or run `make up` as root")
         return
     yield Finding("engine", f"Docker {version['Version']}, API {version['ApiVersion']}, {version['Arch']}")
-    with client:
+    try:
         yield _check_base(client, settings)
         yield _check_agent(client, settings)
+        yield _check_disk(client)
+    finally:
+        client.close()
     yield _check_port(settings)
-    yield _check_disk(client)
     yield _check_names(settings.domain)
     yield _check_inotify()
 
