@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._http import BadResponse, ConnectFailed, RequestTimedOut, TransportError
+from ._http import BadResponse, ConnectFailed, RequestTimedOut, TransportError, Untrusted
 from .config import ConnectionConfig
 from .exceptions import (
     AuthenticationException,
@@ -151,12 +151,18 @@ def explain_api_failure(error: TransportError, config: ConnectionConfig) -> Sand
         return TimeoutException(f"The request to {config.api_url} timed out, {error}; {RAISE_TIMEOUT}.")
     if isinstance(error, BadResponse):
         return ProtocolException(f"{config.api_url} does not answer as a Sandlot or E2B server does: {error}")
+    if isinstance(error, Untrusted):
+        return ServerUnreachableException(_explain_untrusted(error, config.api_url))
     if isinstance(error, ConnectFailed):
         return ServerUnreachableException(f"No server answers at {config.api_url} ({error}). {_next_step(config)}")
     return ServerUnreachableException(
         f"The connection to {config.api_url} broke before the answer came ({error}): whether the call was carried "
         "out is not known."
     )
+
+
+def _explain_untrusted(error: Untrusted, url: str) -> str:
+    return f"The certificate of {url} is not trusted: {error}. Set SSL_CERT_FILE to the file of its authority."
 
 
 def _next_step(config: ConnectionConfig) -> str:
@@ -177,6 +183,8 @@ def explain_missing_key(config: ConnectionConfig) -> AuthenticationException:
 
 def explain_no_server(error: ConnectFailed, url: str, config: ConnectionConfig) -> SandboxUnreachableException:
     """Return the exception for a request to a sandbox when nothing listens where it should be."""
+    if isinstance(error, Untrusted):
+        return SandboxUnreachableException(_explain_untrusted(error, url))
     hint = _next_step(config) if url == config.api_url else "Look at E2B_SANDBOX_URL, E2B_DOMAIN and `sandbox_url`."
     return SandboxUnreachableException(f"Nothing answers at {url}, where the sandbox should be ({error}). {hint}")
 

@@ -25,6 +25,10 @@ class ConnectFailed(TransportError):
     """No connection came about; nothing was sent."""
 
 
+class Untrusted(ConnectFailed):
+    """The server's certificate is none that we trust, or not its own."""
+
+
 class ConnectionLost(TransportError):
     """The connection ended before the response was complete."""
 

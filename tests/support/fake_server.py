@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -50,6 +51,7 @@ class Exchange:
     """A request and the way to answer it."""
 
     request: Request
+    reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     stopping: asyncio.Event
     close: bool = False
@@ -64,6 +66,10 @@ def frame(message: Any, flags: int = 0) -> bytes:
 
 
 END = frame({}, 2)
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def end_error(code: str, message: str) -> bytes:
@@ -117,11 +123,10 @@ def stream(*frames: Any, then: Answer | None = None, status: int = 200) -> Answe
         head = f"HTTP/1.1 {status} OK\r\nContent-Type: application/connect+json\r\nTransfer-Encoding: chunked\r\n\r\n"
         exchange.writer.write(head.encode())
         for part in frames:
-            data = part if isinstance(part, bytes) else frame(part)
-            exchange.writer.write(b"%x\r\n%b\r\n" % (len(data), data))
+            exchange.writer.write(chunk(part if isinstance(part, bytes) else frame(part)))
             await exchange.writer.drain()
         if then is not None:
-            await then(exchange)
+            await then(exchange)  # sees the connection in the middle of a chunked body
         else:
             exchange.writer.write(b"0\r\n\r\n")
             await exchange.writer.drain()
@@ -129,11 +134,23 @@ def stream(*frames: Any, then: Answer | None = None, status: int = 200) -> Answe
     return answer
 
 
+async def swallow(exchange: Exchange) -> None:
+    """Read an upload and throw it away; for `on_head`."""
+    left = 1
+    while left:
+        left = int(await exchange.reader.readline(), 16)
+        rest = left + 2
+        while rest:
+            rest -= len(await exchange.reader.read(min(rest, 65536)))
+    await reply(200, [{"name": "a", "path": "/a"}])(exchange)
+
+
 @dataclass
 class FakeServer:
     """Listens on 127.0.0.1. `on(method, path, answers…)` scripts a route; its last answer is given again and again."""
 
     port: int = 0
+    tls: ssl.SSLContext | None = None
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
 
@@ -146,7 +163,7 @@ class FakeServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"https://sandlot.e2b.localhost:{self.port}" if self.tls else f"http://127.0.0.1:{self.port}"
 
     @property
     def opts(self) -> dict[str, Any]:
@@ -181,7 +198,7 @@ class FakeServer:
     async def _serve(self) -> None:
         self._stopping = asyncio.Event()
         self._handlers: set[asyncio.Task[None]] = set()
-        server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self.tls)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stopping.wait()
@@ -199,7 +216,7 @@ class FakeServer:
         try:
             while request := await self._read(reader, number):
                 self.requests.append(request)
-                exchange = Exchange(request, writer, self._stopping)
+                exchange = Exchange(request, reader, writer, self._stopping)
                 await self._answer(exchange)
                 if exchange.close:
                     break

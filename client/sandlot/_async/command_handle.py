@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Generic, Protocol
 
 from sandlot._async.envd import MessageStream
-from sandlot._async.io import OutputHandler, TaskOwner, deliver
+from sandlot._async.io import OutputHandler, TaskOwner, cancel, deliver, report
 from sandlot._output import Output, OutputLog
 from sandlot.exceptions import SandboxException
 from sandlot.models import CommandResult, OutputT, PtyOutput, Stderr, Stdout
@@ -46,6 +46,17 @@ class AsyncCommandHandle(Generic[OutputT]):
         self._failure: Exception | None = None
         self._readers: list[asyncio.Queue[Output | None]] = []
         self._task: asyncio.Task[None] | None = None
+        self._told = False
+
+    def __del__(self) -> None:
+        # That a command or its sandbox ended may go unheard, that a callback is broken may not.
+        if (
+            self._task is not None
+            and self._failure
+            and not self._told
+            and not isinstance(self._failure, SandboxException)
+        ):
+            report(f"A callback of command {self._pid} failed, and nobody waited", self._failure, self._task.get_loop())
 
     @property
     def pid(self) -> int:
@@ -120,14 +131,17 @@ class AsyncCommandHandle(Generic[OutputT]):
                 yield output_or_end
         finally:
             self._readers.remove(reader)
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
         if self._failure is not None:
+            self._told = True
             raise self._failure
 
     async def disconnect(self) -> None:
         """Stop following the command, which goes on; `commands.connect(pid)` follows it again."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        if self._task is not None:
+            await cancel(self._task)
         await self._events.aclose()
 
     async def wait(self) -> CommandResult[OutputT]:
@@ -138,8 +152,7 @@ class AsyncCommandHandle(Generic[OutputT]):
         if self._task is None:
             raise SandboxException("This handle does not follow its command.")
         await asyncio.wait([self._task])
-        if self._failure is not None:
-            raise self._failure
+        self._raise_failure()
         if self._task.cancelled():
             raise SandboxException(
                 f"The handle was disconnected from the command; commands.connect({self._pid}) follows it again."

@@ -115,6 +115,21 @@ async def gather(function: Callable[[T], Awaitable[None]], items: list[T]) -> No
         raise errors.exceptions[0] from None
 
 
+async def cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end, unless it is the one that asks for it."""
+    await asyncio.sleep(0)  # one that has not begun would never clean up
+    task.cancel()
+    if asyncio.current_task() is task:
+        await asyncio.sleep(0)  # raises CancelledError
+    else:
+        await asyncio.wait([task])
+
+
+def report(message: str, error: Exception, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    """Tell the event loop's exception handler, which logs, of an error that nobody waits for."""
+    (loop or asyncio.get_running_loop()).call_exception_handler({"message": message, "exception": error})
+
+
 class TaskOwner:
     """Holds the tasks that follow something in the background, until they end."""
 

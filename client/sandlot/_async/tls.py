@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import ssl
 
 from sandlot._async.stream import Stream
-from sandlot._http import Deadline
+from sandlot._http import Deadline, Untrusted
+from sandlot._trust import find_context
 
 PLAIN_SIZE = 65_536
-
-
-@functools.cache
-def client_context() -> ssl.SSLContext:
-    """Return the trust of all connections: the system's, or what SSL_CERT_FILE and SSL_CERT_DIR say."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 class TlsStream(Stream):
@@ -27,20 +19,22 @@ class TlsStream(Stream):
         self._early: bytes | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = client_context().wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._tls = find_context().wrap_bio(self._incoming, self._outgoing, server_hostname=host)
 
     async def send_some(self, data: memoryview, timeout: float | None) -> int:
         """Write all of `data`, for TLS inside of TLS; 0 when the peer speaks instead of reading."""
         return len(data) if await self.send(data, timeout) else 0
 
     async def handshake(self, deadline: Deadline) -> None:
-        """Agree on keys and check the certificate. Raises OSError, TimeoutError."""
+        """Agree on keys and check the certificate. Raises Untrusted, OSError, TimeoutError."""
         while True:
             try:
                 self._tls.do_handshake()
                 break
             except ssl.SSLWantReadError:
                 await self._fill(deadline.within())
+            except ssl.SSLCertVerificationError as error:
+                raise Untrusted(error.verify_message) from error
         await self._flush(deadline.within())
 
     async def receive(self, timeout: float | None) -> bytes:

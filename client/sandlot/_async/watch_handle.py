@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from sandlot._async.envd import Envd, MessageStream, parse_answer
-from sandlot._async.io import OutputHandler, TaskOwner, deliver
+from sandlot._async.io import OutputHandler, TaskOwner, cancel, deliver, report
 from sandlot._frames import Message, encode_frame
 from sandlot._watch import build_watch_request
 from sandlot._wire import parse_event
@@ -31,9 +29,7 @@ class AsyncWatchHandle:
 
     async def stop(self) -> None:
         """Stop watching, and return when no callback runs any more."""
-        self._task.cancel()
-        if asyncio.current_task() is not self._task:  # a callback may stop its own watch
-            await asyncio.wait([self._task])
+        await cancel(self._task)
 
     async def _follow(self) -> None:
         failure: Exception | None = None
@@ -47,8 +43,8 @@ class AsyncWatchHandle:
             await self._events.aclose()
             if self._on_exit is not None:
                 await deliver(self._on_exit, failure)
-        if failure is not None and self._on_exit is None and not isinstance(failure, TimeoutException):
-            raise failure  # nobody was told: asyncio logs it
+            elif failure is not None and not isinstance(failure, TimeoutException):
+                report("A watched directory is watched no longer, and there is no on_exit to be told", failure)
 
     async def _hand_out(self, wire: Message) -> None:
         event = parse_answer(parse_event, wire, "filesystem.Filesystem/WatchDir")

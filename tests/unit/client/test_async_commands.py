@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import pickle
-from typing import Any
 
 import pytest
 
@@ -18,25 +16,11 @@ from sandlot import (
     PtySize,
     SandboxException,
 )
-from support.fake_server import END, Answer, FakeServer, end_error, reply, silence, stream
+from support.fake_server import FakeServer, end_error, reply, silence, stream
+from support.messages import STARTED, output, program
 
 PROCESS = "/process.Process/"
 START = "process.Process/Start"
-STARTED = {"event": {"start": {"pid": 5}}}
-
-
-def data(**parts: bytes) -> dict[str, Any]:
-    return {"event": {"data": {name: base64.b64encode(part).decode() for name, part in parts.items()}}}
-
-
-def ended(code: int = 0, error: str | None = None) -> dict[str, Any]:
-    # As the agent does it: what is zero is left out.
-    end = {"exited": True, "status": f"exit status {code}", **({"exitCode": code, "error": error} if code else {})}
-    return {"event": {"end": end}}
-
-
-def program(*messages: dict[str, Any], code: int = 0) -> Answer:
-    return stream(STARTED, *messages, ended(code, f"exit status {code}"), END)
 
 
 async def test_run_says_what_to_run_and_how(server: FakeServer) -> None:
@@ -61,7 +45,12 @@ async def test_run_says_what_to_run_and_how(server: FakeServer) -> None:
 
 async def test_output_is_decoded_across_its_pieces(server: FakeServer) -> None:
     heart = "❤".encode()
-    pieces = [data(stdout=b"a" + heart[:1]), data(stderr=b"\xff"), data(stdout=heart[1:]), data(stdout=heart[:2])]
+    pieces = [
+        output(stdout=b"a" + heart[:1]),
+        output(stderr=b"\xff"),
+        output(stdout=heart[1:]),
+        output(stdout=heart[:2]),
+    ]
     server.on_rpc(START, program(*pieces))
     sandbox = await AsyncSandbox.create(**server.opts)
     heard: list[tuple[str, str]] = []
@@ -73,7 +62,7 @@ async def test_output_is_decoded_across_its_pieces(server: FakeServer) -> None:
 
 
 async def test_a_command_that_fails(server: FakeServer) -> None:
-    server.on_rpc(START, program(data(stdout=b"out", stderr=b"err"), code=3))
+    server.on_rpc(START, program(output(stdout=b"out", stderr=b"err"), code=3))
     sandbox = await AsyncSandbox.create(**server.opts)
     with pytest.raises(CommandExitException) as caught:
         await sandbox.commands.run("exit 3")
@@ -87,7 +76,7 @@ async def test_a_command_that_fails(server: FakeServer) -> None:
 
 
 async def test_output_need_not_be_kept(server: FakeServer) -> None:
-    server.on_rpc(START, program(data(stdout=b"much")), program(data(stdout=b"much"), code=1))
+    server.on_rpc(START, program(output(stdout=b"much")), program(output(stdout=b"much"), code=1))
     sandbox = await AsyncSandbox.create(**server.opts)
     heard: list[str] = []
     result = await sandbox.commands.run("x", on_stdout=heard.append, retain_output=False)
@@ -100,7 +89,7 @@ async def test_what_a_callback_raises_comes_out_of_run(server: FakeServer) -> No
     def fail(text: str) -> None:
         raise KeyError(text)
 
-    server.on_rpc(START, program(data(stdout=b"word")))
+    server.on_rpc(START, program(output(stdout=b"word")))
     sandbox = await AsyncSandbox.create(**server.opts)
     with pytest.raises(KeyError, match="word"):
         await sandbox.commands.run("x", on_stdout=fail)
@@ -108,7 +97,7 @@ async def test_what_a_callback_raises_comes_out_of_run(server: FakeServer) -> No
 
 
 async def test_a_stream_read_to_its_end_keeps_its_connection(server: FakeServer) -> None:
-    server.on_rpc(START, program(data(stdout=b"x")))
+    server.on_rpc(START, program(output(stdout=b"x")))
     sandbox = await AsyncSandbox.create(**server.opts)
     for _ in range(3):
         await sandbox.commands.run("x")
@@ -116,8 +105,8 @@ async def test_a_stream_read_to_its_end_keeps_its_connection(server: FakeServer)
 
 
 async def test_background(server: FakeServer) -> None:
-    server.on_rpc(START, program(data(stdout=b"out"), data(stderr=b"err"), code=2))
-    server.on_rpc("process.Process/Connect", program(data(stdout=b"more")))
+    server.on_rpc(START, program(output(stdout=b"out"), output(stderr=b"err"), code=2))
+    server.on_rpc("process.Process/Connect", program(output(stdout=b"more")))
     sandbox = await AsyncSandbox.create(**server.opts)
     handle = await sandbox.commands.run("x", background=True)
     assert handle.pid == 5
@@ -133,10 +122,10 @@ async def test_background(server: FakeServer) -> None:
 
 
 async def test_iteration_gives_the_output_in_order(server: FakeServer) -> None:
-    server.on_rpc(START, program(data(stdout=b"1"), data(stderr=b"2"), data(stdout=b"3")))
+    server.on_rpc(START, program(output(stdout=b"1"), output(stderr=b"2"), output(stdout=b"3")))
     sandbox = await AsyncSandbox.create(**server.opts)
     handle = await sandbox.commands.run("x", background=True)
-    assert [output async for output in handle] == [("1", None, None), (None, "2", None), ("3", None, None)]
+    assert [each async for each in handle] == [("1", None, None), (None, "2", None), ("3", None, None)]
     assert (await handle.wait()).exit_code == 0
 
 
