@@ -73,15 +73,10 @@ def plan() -> dict[Path, Path]:
 
 def tidy(text: str, path: Path) -> str:
     """Sort imports and format as the project's other files; done by ruff, which the source has gone through too."""
-
-    for command in (
-        ["check", "--quiet", "--fix-only", "--unsafe-fixes", "--select", "I,F401,UP028,C416"],
-        ["format", "--quiet"],
-    ):
-        done = subprocess.run(
-            ["ruff", *command, "--stdin-filename", path, "-"], input=text, capture_output=True, text=True, check=True
-        )
-        text = done.stdout
+    fix = ["check", "--fix-only", "--unsafe-fixes", "--select", "I,F401,UP028,C416"]
+    for command in (fix, ["format"]):
+        arguments = [sys.executable, "-m", "ruff", *command, "--quiet", "--stdin-filename", path, "-"]
+        text = subprocess.run(arguments, input=text, capture_output=True, text=True, check=True).stdout
     return text
 
 

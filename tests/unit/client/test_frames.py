@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ def test_property_of_streams_in_pieces(messages: list[Message], cuts: list[int])
     data = b"".join(map(encode_frame, messages)) + END
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     reader, found = FrameReader(), []
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in pairwise(places):
         reader.feed(data[start:end])
         while (message := reader.next_message()) is not None:
             found.append(message)
