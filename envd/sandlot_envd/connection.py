@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
+        self._count(len(name) + len(value) + len(b": \r\n"))
         if not self._in_head:
             return  # a trailer: too late to mean anything
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
@@ -191,11 +191,9 @@ class Connection(asyncio.Protocol):
             self._enqueue(error)
 
     def _await_takeover(self, rest: bytes) -> None:
-        """The client asked for an upgrade; the parser takes nothing after it for HTTP, not even a body."""
+        """The client asked for an upgrade: the parser takes nothing after this request for HTTP."""
         self._after_upgrade = rest
         self._hold("upgrade", True)
-        if self._body is not None and (self._headers.keys() & {"content-length", "transfer-encoding"}):
-            self._body.fail(BadRequest("a request with a body cannot ask for an upgrade"))
 
     # -- answering
 
@@ -241,9 +239,8 @@ class Connection(asyncio.Protocol):
         body = exchange.request.body
         has_end = exchange.speaks_chunked or isinstance(response.body, bytes | FileSlice)
         # A client that waits for "100 Continue" may send its body or not: nobody can tell what comes next.
-        return (
-            exchange.keep_alive and has_end and self._after_upgrade is None and (body.ended or not body.on_first_read)
-        )
+        is_clear = body.ended or not (body.failed or body.on_first_read)
+        return exchange.keep_alive and has_end and is_clear and self._after_upgrade is None
 
     async def _discard(self, body: Body) -> bool:
         """Read away what the handler left unread; returns whether the end of it came in time."""

@@ -72,6 +72,11 @@ class Body:
         """Whether the whole body has arrived, read or not."""
         return self._ended
 
+    @property
+    def failed(self) -> bool:
+        """Whether it can never arrive as a whole."""
+        return self._error is not None
+
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
