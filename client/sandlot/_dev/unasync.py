@@ -75,7 +75,7 @@ def tidy(text: str, path: Path) -> str:
     """Sort imports and format as the project's other files; done by ruff, which the source has gone through too."""
     fix = ["check", "--fix-only", "--unsafe-fixes", "--select", "I,F401,UP028,C416"]
     for command in (fix, ["format"]):
-        arguments = [sys.executable, "-m", "ruff", *command, "--quiet", "--stdin-filename", path, "-"]
+        arguments = [sys.executable, "-m", "ruff", *command, "--quiet", "--stdin-filename", str(path), "-"]
         text = subprocess.run(arguments, input=text, capture_output=True, text=True, check=True).stdout
     return text
 
