@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import httptools
 
-from sandlot_protocol.http import CONTROL_TOKEN_HEADER
+from sandlot_protocol.http import ACCESS_TOKEN_HEADER, CONTROL_TOKEN_HEADER
 from sandlot_server.errors import AgentError
 
 HEALTH_TRY_S = 0.5
@@ -100,21 +100,33 @@ class Agent:
         """Tell the agent that processes go on."""
         await self._command("/unfreeze", {})
 
+    async def read_metrics(self, access_token: str | None) -> dict[str, Any]:
+        """Ask what the sandbox uses; the agent wants the sandbox's token for it."""
+        headers = {ACCESS_TOKEN_HEADER: access_token} if access_token is not None else {}
+        values: dict[str, Any] = json.loads((await self._call("GET", "/metrics", b"", headers)).body)
+        return values
+
     async def _command(self, path: str, values: Mapping[str, Any]) -> None:
-        body = json.dumps(values, separators=(",", ":")).encode()
+        await self._call("POST", path, json.dumps(values, separators=(",", ":")).encode())
+
+    async def _call(self, method: str, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Reply:
         try:
-            reply = await self._exchange("POST", path, body, CALL_S)
+            reply = await self._exchange(method, path, body, CALL_S, headers)
         except (OSError, TimeoutError, httptools.HttpParserError) as error:
             raise AgentError(f"the agent did not answer {path}: {error or type(error).__name__}") from error
         if reply.status >= 300:
             text = reply.body[:ERROR_TEXT_BYTES].decode(errors="replace")
             raise AgentError(f"the agent refused {path} with {reply.status}: {text}")
+        return reply
 
-    async def _exchange(self, method: str, path: str, body: bytes, timeout_s: float) -> Reply:
+    async def _exchange(
+        self, method: str, path: str, body: bytes, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> Reply:
         head = (
             f"{method} {path} HTTP/1.1\r\nHost: {self._address}:{self._port}\r\nConnection: close\r\n"
             f"{CONTROL_TOKEN_HEADER}: {self._token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            + "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+            + f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Reply] = loop.create_future()

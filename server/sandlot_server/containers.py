@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from sandlot_server.agent import Agent
 from sandlot_server.errors import ContainerGone
@@ -73,6 +74,11 @@ class Containers:
     def agent_of(self, container: Container) -> Agent:
         """The agent in a container."""
         return Agent(container.address, container.agent_port, self._identity.control_token(container.name))
+
+    async def read_metrics(self, container: Container, sandbox: Sandbox) -> dict[str, Any]:
+        """What the sandbox uses, as its agent tells; raises AgentError."""
+        token = self._identity.envd_token(sandbox.id) if sandbox.spec.secure else None
+        return await self.agent_of(container).read_metrics(token)
 
     async def is_alive(self, name: str) -> bool:
         """Whether the container runs or is paused; raises EngineError."""

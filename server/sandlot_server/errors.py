@@ -9,6 +9,7 @@ SandlotError
 │   └── TemplateNotFound
 ├── Conflict                409
 ├── TooLarge                413
+├── KeyReused               422
 ├── CapacityExceeded        429
 ├── NotBuilt                501
 ├── StoreError              500
@@ -85,6 +86,12 @@ class TooLarge(SandlotError):
     """The request body is too large."""
 
     status = 413
+
+
+class KeyReused(SandlotError):
+    """This Idempotency-Key was used for another request."""
+
+    status = 422
 
 
 class CapacityExceeded(SandlotError):

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from sandlot_server.containers import Containers
 from sandlot_server.errors import AgentError, Conflict, EngineError, SandlotError
+from sandlot_server.journal import Event, Journal
 from sandlot_server.models import SandboxState, now, seconds
 from sandlot_server.registry import Entry, Registry
 from sandlot_server.runtime.base import Container, Runtime
@@ -22,11 +23,14 @@ log = logging.getLogger(__name__)
 class Freezer:
     """Moves sandboxes between running and paused."""
 
-    def __init__(self, *, runtime: Runtime, store: Store, registry: Registry, containers: Containers) -> None:
+    def __init__(
+        self, *, runtime: Runtime, store: Store, registry: Registry, containers: Containers, journal: Journal
+    ) -> None:
         self._runtime = runtime
         self._store = store
         self._registry = registry
         self._containers = containers
+        self._journal = journal
 
     async def pause(self, entry: Entry, *, memory: bool, require_healthy: bool) -> None:
         """Pause a running sandbox. When the engine fails, the sandbox runs on; raises EngineError then."""
@@ -41,7 +45,8 @@ class Freezer:
             await self._tell_unfreeze(entry)
             raise
         await self._store.save_sandbox(entry.change(SandboxState.PAUSED, end_at=now()))
-        log.info("%s paused%s", entry.sandbox.id, "" if memory else " without memory")
+        mode = "full" if memory else "filesystem"
+        self._journal.record(Event.PAUSED, entry.sandbox.id, f"paused{'' if memory else ' without memory'}", mode=mode)
 
     async def resume(self, entry: Entry, timeout_s: int, *, memory: bool, auto_pause: bool | None) -> None:
         """Resume a paused sandbox. When that fails it stays paused; raises EngineError or AgentError then."""
@@ -56,13 +61,20 @@ class Freezer:
         if auto_pause is not None:
             lifecycle = replace(entry.sandbox.spec.lifecycle, auto_pause=auto_pause)
             entry.sandbox = replace(entry.sandbox, spec=replace(entry.sandbox.spec, lifecycle=lifecycle))
-        row = entry.change(SandboxState.RUNNING, end_at=now() + seconds(timeout_s), filesystem_only=False)
+        began = now()
+        row = entry.change(
+            SandboxState.RUNNING, started_at=began, end_at=began + seconds(timeout_s), filesystem_only=False
+        )
         await self._store.save_sandbox(row)
-        log.info("%s resumed%s", entry.sandbox.id, " by a fresh boot" if afresh else "")
+        mode = "filesystem" if afresh else "full"
+        self._journal.record(
+            Event.RESUMED, entry.sandbox.id, f"resumed{' by a fresh boot' if afresh else ''}", mode=mode
+        )
 
     async def note_lost_memory(self, entry: Entry, reason: str) -> None:
         """A paused container has ended: what is left of the sandbox are its files."""
-        log.warning("%s lost its memory while paused (%s); it will boot afresh", entry.sandbox.id, reason)
+        message = f"lost its memory while paused ({reason}); it will boot afresh"
+        self._journal.record(Event.MEMORY_LOST, entry.sandbox.id, message, level="warn", reason=reason)
         await self._store.save_sandbox(entry.change(filesystem_only=True))
 
     async def _thaw(self, entry: Entry) -> Container:

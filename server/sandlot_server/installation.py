@@ -12,7 +12,10 @@ from sandlot_server.api.app import create_app
 from sandlot_server.containers import Containers
 from sandlot_server.directory import SandboxDirectory
 from sandlot_server.freezing import Freezer
+from sandlot_server.history import History
 from sandlot_server.identity import Identity, load_identity
+from sandlot_server.journal import Journal
+from sandlot_server.metrics import Metrics
 from sandlot_server.pool import Pool
 from sandlot_server.reconcile import Reconciler
 from sandlot_server.registry import Registry
@@ -43,12 +46,29 @@ class Installation:
         self.registry = Registry(identity)
         self.catalogue = Catalogue(store)
         self.containers = Containers(runtime, identity, settings)
-        self.remover = Remover(runtime=runtime, store=store, registry=self.registry, tasks=self.tasks)
+        self.journal = Journal(store, self.tasks)
+        self.history = History(store=store, runtime=runtime, registry=self.registry, journal=self.journal)
+        self.metrics = Metrics(store=store, registry=self.registry, containers=self.containers)
+        self.remover = Remover(
+            runtime=runtime,
+            store=store,
+            registry=self.registry,
+            journal=self.journal,
+            history=self.history,
+            tasks=self.tasks,
+        )
         self.pool = Pool(
             settings,
             containers=self.containers,
             catalogue=self.catalogue,
             remove=self.remover.remove_container,
+        )
+        self.freezer = Freezer(
+            runtime=runtime,
+            store=store,
+            registry=self.registry,
+            containers=self.containers,
+            journal=self.journal,
         )
         self.service = SandboxService(
             settings,
@@ -57,8 +77,9 @@ class Installation:
             registry=self.registry,
             containers=self.containers,
             pool=self.pool,
-            freezer=Freezer(runtime=runtime, store=store, registry=self.registry, containers=self.containers),
+            freezer=self.freezer,
             remover=self.remover,
+            journal=self.journal,
             tasks=self.tasks,
         )
         self.directory = SandboxDirectory(self.registry, self.service, identity)
@@ -70,14 +91,13 @@ class Installation:
             catalogue=self.catalogue,
             pool=self.pool,
             remover=self.remover,
+            freezer=self.freezer,
             service=self.service,
         )
 
     def create_app(self) -> FastAPI:
         """The API over these services."""
-        return create_app(
-            settings=self.settings, identity=self.identity, service=self.service, catalogue=self.catalogue
-        )
+        return create_app(self)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -95,6 +115,7 @@ class Installation:
             watchers.spawn(self.service.expiry.run(), "timeouts")
             watchers.spawn(self.reconciler.run(), "comparing store and engine")
             watchers.spawn(self.pool.run(), "filling the pool")
+            watchers.spawn(self.metrics.run(), "sampling")
             try:
                 yield
             finally:

@@ -66,6 +66,14 @@ class Ingress:
 
 
 @dataclass(frozen=True, slots=True)
+class Idempotency:
+    """The key of a create request that may be repeated, and a digest of what it asks for."""
+
+    key: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class NewSandbox:
     """A request for a sandbox, checked for form but not yet for what it names."""
 
@@ -76,6 +84,8 @@ class NewSandbox:
     env_vars: Mapping[str, str] = field(default_factory=dict)
     lifecycle: Lifecycle = Lifecycle()
     ingress: Ingress | None = None
+    mcp_servers: tuple[str, ...] = ()
+    idempotency: Idempotency | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,37 @@ class SandboxSpec:
     env_vars: Mapping[str, str] = field(default_factory=dict)
     lifecycle: Lifecycle = Lifecycle()
     ingress: Ingress | None = None
+    mcp_servers: tuple[str, ...] = ()
+    """Names of the MCP servers that the creator starts in the sandbox; recorded, since the SDK does the starting."""
+    idempotency: Idempotency | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """Something that happened to a sandbox, or that its agent said."""
+
+    at: datetime
+    sandbox_id: str
+    level: str
+    message: str
+    event: str | None = None
+    """Kind of lifecycle event; None for the agent's own lines."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a sandbox used at one moment; sizes in bytes, CPU in percent of all its CPUs."""
+
+    at: datetime
+    sandbox_id: str
+    cpu_count: int
+    cpu_used_pct: float
+    mem_used: int
+    mem_total: int
+    mem_cache: int
+    disk_used: int
+    disk_total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +144,7 @@ class Sandbox:
     container: str
     state: SandboxState
     started_at: datetime
+    """When it was created or last resumed: from here the longest time of a run counts."""
     end_at: datetime
     spec: SandboxSpec
     boot_id: str

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
 
 from sandlot_server.containers import Containers
 from sandlot_server.errors import SandlotError
-from sandlot_server.models import SandboxState
+from sandlot_server.freezing import Freezer
+from sandlot_server.models import SandboxState, now
 from sandlot_server.pool import Pool
 from sandlot_server.registry import Entry, Registry
 from sandlot_server.removal import Remover
@@ -20,6 +22,8 @@ log = logging.getLogger(__name__)
 
 SWEEP_S = 60
 RECONNECT_S = 1
+KEPT_ENTRIES = 100_000
+KEPT_SAMPLES = timedelta(days=1)
 DIED_MEANWHILE = "its container ended while nobody watched"
 
 
@@ -36,6 +40,7 @@ class Reconciler:
         catalogue: Catalogue,
         pool: Pool,
         remover: Remover,
+        freezer: Freezer,
         service: SandboxService,
     ) -> None:
         self._runtime = runtime
@@ -45,6 +50,7 @@ class Reconciler:
         self._catalogue = catalogue
         self._pool = pool
         self._remover = remover
+        self._freezer = freezer
         self._service = service
 
     async def recover(self) -> None:
@@ -102,9 +108,9 @@ class Reconciler:
             await self._runtime.halt(name)
         elif status is Status.RUNNING:
             await self._runtime.pause(name)
+        await self._store.save_sandbox(entry.change(SandboxState.PAUSED))
         if without_memory and not entry.sandbox.filesystem_only:
-            log.warning("%s lost its memory while paused; it will boot afresh", entry.sandbox.id)
-        await self._store.save_sandbox(entry.change(SandboxState.PAUSED, filesystem_only=without_memory))
+            await self._freezer.note_lost_memory(entry, DIED_MEANWHILE)
 
     async def _adopt(self, info: ContainerInfo) -> None:
         """Let a container without a row wait in the pool, if it is fit for that; else remove it."""
@@ -145,6 +151,7 @@ class Reconciler:
             await asyncio.sleep(SWEEP_S)
             try:
                 await self.sweep()
+                await self._store.prune(keep_entries=KEPT_ENTRIES, samples_before=now() - KEPT_SAMPLES)
             except SandlotError as error:
                 log.warning("store and engine could not be compared: %s", error)
 

@@ -35,6 +35,7 @@ class Entry:
         self,
         state: SandboxState | None = None,
         *,
+        started_at: datetime | None = None,
         end_at: datetime | None = None,
         boot_id: str | None = None,
         filesystem_only: bool | None = None,
@@ -43,6 +44,7 @@ class Entry:
         """Change the row in memory, at once; the caller saves it. Returns the row."""
         wanted: dict[str, Any] = {
             "state": state,
+            "started_at": started_at,
             "end_at": end_at,
             "boot_id": boot_id,
             "filesystem_only": filesystem_only,
@@ -87,6 +89,14 @@ class Registry:
     def find_container(self, name: str) -> Entry | None:
         """Return the entry whose sandbox lives in this container."""
         return next((entry for entry in self if entry.sandbox.container == name), None)
+
+    def find_key(self, key: str) -> Entry | None:
+        """Return the entry whose create request carried this idempotency key, unless it is being removed."""
+        for entry in self:
+            idempotency = entry.sandbox.spec.idempotency
+            if idempotency is not None and idempotency.key == key and entry.state is not SandboxState.KILLING:
+                return entry
+        return None
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))

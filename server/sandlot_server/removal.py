@@ -6,6 +6,8 @@ import asyncio
 import logging
 
 from sandlot_server.errors import SandlotError
+from sandlot_server.history import History
+from sandlot_server.journal import Event, Journal
 from sandlot_server.models import SandboxState
 from sandlot_server.registry import Entry, Registry
 from sandlot_server.runtime.base import Runtime
@@ -21,10 +23,21 @@ PAUSE_S = 0.5
 class Remover:
     """Kills sandboxes: first they become unreachable, then the answer may go out, then the container is removed."""
 
-    def __init__(self, *, runtime: Runtime, store: Store, registry: Registry, tasks: Tasks) -> None:
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        store: Store,
+        registry: Registry,
+        journal: Journal,
+        history: History,
+        tasks: Tasks,
+    ) -> None:
         self._runtime = runtime
         self._store = store
         self._registry = registry
+        self._journal = journal
+        self._history = history
         self._tasks = tasks
         self._removing: set[str] = set()
 
@@ -34,7 +47,7 @@ class Remover:
             return
         sandbox = entry.change(SandboxState.KILLING)
         self._registry.cut_off(sandbox.id)
-        log.info("%s is gone: %s", sandbox.id, reason)
+        self._journal.record(Event.KILLED, sandbox.id, f"is gone: {reason}", reason=reason)
         try:
             await self._store.save_sandbox(sandbox)
         finally:
@@ -57,6 +70,7 @@ class Remover:
         self._tasks.spawn(self._remove(name), f"removal of {name}")
 
     async def _dispose(self, entry: Entry) -> None:
+        await self._history.keep(entry.sandbox.id, entry.sandbox.container)
         if await self._remove(entry.sandbox.container):
             await self._store.delete_sandbox(entry.sandbox.id)
             self._registry.remove(entry.sandbox.id)

@@ -18,12 +18,15 @@ from sandlot_server.errors import (
     CapacityExceeded,
     Conflict,
     InvalidRequest,
+    KeyReused,
     SandboxNotFound,
     SandlotError,
 )
 from sandlot_server.expiry import Expiry
 from sandlot_server.freezing import Freezer
+from sandlot_server.journal import Event, Journal
 from sandlot_server.models import (
+    Idempotency,
     NewSandbox,
     Sandbox,
     SandboxSpec,
@@ -70,6 +73,7 @@ class SandboxService:
         pool: Pool,
         freezer: Freezer,
         remover: Remover,
+        journal: Journal,
         tasks: Tasks,
     ) -> None:
         self._settings = settings
@@ -80,15 +84,19 @@ class SandboxService:
         self._pool = pool
         self._freezer = freezer
         self._remover = remover
+        self._journal = journal
         self._tasks = tasks
         self.expiry = Expiry(self._ring)
 
     async def create(self, wanted: NewSandbox) -> Sandbox:
         """Return a new sandbox whose agent answers.
 
-        Raises TemplateNotFound, InvalidRequest (timeout), CapacityExceeded, EngineError or AgentError; after a
-        failure nothing of the sandbox is left.
+        A request that repeats the idempotency key of one that is alive gets the same sandbox.
+        Raises TemplateNotFound, InvalidRequest (timeout), CapacityExceeded, KeyReused, EngineError or AgentError;
+        after a failure nothing of the sandbox is left.
         """
+        if wanted.idempotency is not None and (made := await self._find_made(wanted.idempotency)) is not None:
+            return made
         began = time.perf_counter()
         template = self._catalogue.resolve(wanted.template)
         self._check_timeout(wanted.timeout_s)
@@ -105,8 +113,19 @@ class SandboxService:
             raise
         self.expiry.schedule(entry.sandbox.id, entry.sandbox.end_at)
         took_ms = (time.perf_counter() - began) * 1e3
-        log.info("%s created from %s in %.0f ms%s", entry.sandbox.id, template.id, took_ms, ", warm" if warm else "")
+        message = f"created from {template.id} in {took_ms:.0f} ms{', warm' if warm else ''}"
+        self._journal.record(Event.CREATED, entry.sandbox.id, message, template=template.id)
         return entry.sandbox
+
+    async def _find_made(self, idempotency: Idempotency) -> Sandbox | None:
+        """Return the sandbox that an earlier request with this key made, once it is made; raises KeyReused."""
+        while (entry := self._registry.find_key(idempotency.key)) is not None:
+            if entry.sandbox.spec.idempotency != idempotency:
+                raise KeyReused
+            if entry.state.is_settled:
+                return entry.sandbox
+            await entry.settled.wait()
+        return None
 
     def _register(self, wanted: NewSandbox, template: Template, container: str) -> Entry:
         spec = SandboxSpec(
@@ -121,6 +140,8 @@ class SandboxService:
             env_vars=wanted.env_vars,
             lifecycle=wanted.lifecycle,
             ingress=wanted.ingress,
+            mcp_servers=wanted.mcp_servers,
+            idempotency=wanted.idempotency,
         )
         began = now()
         end_at = began + seconds(wanted.timeout_s)

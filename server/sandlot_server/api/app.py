@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from sandlot_server.api import health, sandboxes, unbuilt
+from sandlot_server.api import health, observation, sandboxes, unbuilt
 from sandlot_server.api.errors import add_error_handlers
 from sandlot_server.api.requests import RawPath
+from sandlot_server.history import History
 from sandlot_server.identity import Identity
+from sandlot_server.journal import Journal
+from sandlot_server.metrics import Metrics
 from sandlot_server.sandboxes import SandboxService
 from sandlot_server.settings import Settings
 from sandlot_server.templates import Catalogue
@@ -16,14 +21,24 @@ from sandlot_server.templates import Catalogue
 EXPOSED_HEADERS = ["X-Next-Token", "X-Total-Running", "Should-Retry", "Retry-After"]
 
 
-def create_app(*, settings: Settings, identity: Identity, service: SandboxService, catalogue: Catalogue) -> FastAPI:
+class Services(Protocol):
+    """What the routes act on; they find it as `app.state`."""
+
+    settings: Settings
+    identity: Identity
+    service: SandboxService
+    catalogue: Catalogue
+    journal: Journal
+    history: History
+    metrics: Metrics
+
+
+def create_app(services: Services) -> FastAPI:
     """Return the API over these services."""
     app = FastAPI(title="Sandlot", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.state.settings = settings
-    app.state.identity = identity
-    app.state.service = service
-    app.state.catalogue = catalogue
-    for module in (health, sandboxes, unbuilt):
+    for name in Services.__annotations__:
+        setattr(app.state, name, getattr(services, name))
+    for module in (health, observation, sandboxes, unbuilt):
         app.include_router(module.router)
     add_error_handlers(app)
     app.add_middleware(RawPath)

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from sandlot_server.errors import SandlotError
+from sandlot_server.errors import NotBuilt, SandlotError
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def shape_error(status: int, message: str, retry: bool | None = None) -> JSONRes
 
 async def _answer_own(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, SandlotError)
-    if error.status >= 500:
+    if error.status >= 500 and not isinstance(error, NotBuilt):
         log.error("%s %s: %s", request.method, request.url.path, error)
     return shape_error(error.status, str(error), error.retry)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -12,13 +14,14 @@ from sandlot_server.api import schemas
 from sandlot_server.api.requests import read_body, read_sandbox_id, require_key
 from sandlot_server.errors import InvalidRequest
 from sandlot_server.listing import ALL_STATES, MAX_PAGE, Query, decode_token, list_page, parse_metadata
-from sandlot_server.models import NewSandbox, Sandbox
+from sandlot_server.models import Idempotency, NewSandbox, Sandbox
 from sandlot_server.names import parse_reference
 from sandlot_server.sandboxes import SandboxService
 
 router = APIRouter(dependencies=[Depends(require_key)])
 
 MIN_REFRESH_S = 15
+IDEMPOTENCY_KEY = re.compile(r"[a-z0-9-]{1,255}")
 
 
 def _service(request: Request) -> SandboxService:
@@ -32,7 +35,19 @@ async def create_v2(request: Request) -> Response:
     body = await read_body(request, schemas.CreateBody)
     if body.secure is False:
         raise InvalidRequest("Error when parsing request: 'secure=false' is not supported by this route")
-    return await _create(request, body.to_new_sandbox(default_timeout_s=schemas.V2_TIMEOUT_S, secure=True))
+    wanted = body.to_new_sandbox(
+        default_timeout_s=schemas.V2_TIMEOUT_S, secure=True, idempotency=_read_idempotency(request, body)
+    )
+    return await _create(request, wanted)
+
+
+def _read_idempotency(request: Request, body: schemas.CreateBody) -> Idempotency | None:
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidRequest("Idempotency-Key must be 1 to 255 characters of a-z, 0-9 and -")
+    return Idempotency(key, hashlib.sha256(body.model_dump_json().encode()).hexdigest())
 
 
 @router.post("/sandboxes")

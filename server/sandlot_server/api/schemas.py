@@ -12,7 +12,7 @@ from sandlot_protocol.http import ENVD_VERSION
 from sandlot_server.errors import InvalidRequest
 from sandlot_server.identity import Identity
 from sandlot_server.listing import public_state
-from sandlot_server.models import Ingress, Lifecycle, NewSandbox, Sandbox
+from sandlot_server.models import Idempotency, Ingress, Lifecycle, NewSandbox, Sandbox
 
 CLIENT_ID = "sandlot"
 """Clients expect one and older ones append it to the sandbox id; it has no meaning."""
@@ -73,7 +73,6 @@ class CreateBody(Wire):
     def _refuse_what_does_not_work(self) -> CreateBody:
         wanted = {
             "allow_internet_access=false": self.allow_internet_access is False,
-            "mcp": bool(self.mcp),
             "iam": bool(self.iam),
             "volumeMounts": bool(self.volumeMounts),
         }
@@ -90,7 +89,9 @@ class CreateBody(Wire):
                 raise ValueError(f"'{name}' cannot be an environment variable")
         return value
 
-    def to_new_sandbox(self, *, default_timeout_s: int, secure: bool) -> NewSandbox:
+    def to_new_sandbox(
+        self, *, default_timeout_s: int, secure: bool, idempotency: Idempotency | None = None
+    ) -> NewSandbox:
         """The request as the service takes it; raises InvalidRequest on fields that contradict each other."""
         lifecycle = Lifecycle(
             auto_pause=bool(self.autoPause),
@@ -106,6 +107,8 @@ class CreateBody(Wire):
             env_vars=self.envVars or {},
             lifecycle=lifecycle,
             ingress=make_ingress(self.network, secure),
+            mcp_servers=tuple(self.mcp or ()),
+            idempotency=idempotency,
         )
 
 

@@ -8,10 +8,6 @@ from sandlot_server.api.requests import require_key
 from sandlot_server.errors import NotBuilt
 
 FEATURES = {
-    "/sandboxes/metrics": "the metrics API",
-    "/sandboxes/{sandbox_id}/metrics": "the metrics API",
-    "/sandboxes/{sandbox_id}/logs": "the logs API",
-    "/v2/sandboxes/{sandbox_id}/logs": "the logs API",
     "/sandboxes/{sandbox_id}/network": "changing the network of a sandbox",
     "/sandboxes/{sandbox_id}/snapshots": "the snapshot API",
     "/sandboxes/{sandbox_id}/fork": "the fork API",

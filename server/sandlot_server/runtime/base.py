@@ -104,6 +104,9 @@ class Runtime(Protocol):
     async def boot(self, name: str) -> Container:
         """Start a halted container afresh on its files; its agent may not answer yet."""
 
+    async def read_log(self, name: str) -> str:
+        """Return the end of what the container's process 1 has written, 4,000 lines at most."""
+
     async def list_containers(self) -> list[ContainerInfo]:
         """Return all containers of this installation, whatever they do."""
 

@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 AGENT_LABEL = "dev.sandlot.agent"
 CALL_S = 120
+LOG_LINES = 4000
 BRIDGE_OPTIONS = {"com.docker.network.bridge.enable_icc": "false"}
 STATUSES = {
     "created": Status.CREATED,
@@ -112,6 +113,10 @@ class DockerEngine:
         """Start the container again."""
         await self._run(lambda: self._engine.start(name))
         return await self.attach(name)
+
+    async def read_log(self, name: str) -> str:
+        """Return the end of the container's log."""
+        return await self._run(lambda: str(self._engine.logs(name, tail=LOG_LINES), errors="replace"))
 
     async def list_containers(self) -> list[ContainerInfo]:
         """Return all containers with our label."""
@@ -191,7 +196,7 @@ class DockerEngine:
         try:
             self._engine.start(tool)
             code = self._engine.wait(tool)["StatusCode"]
-            output = self._engine.logs(tool).decode(errors="replace")
+            output = str(self._engine.logs(tool), errors="replace")
         except APIError as error:
             raise IsolationFailed(f"{command[0]} could not be run in a container: {error.explanation}") from error
         finally:

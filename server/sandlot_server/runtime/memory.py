@@ -103,6 +103,13 @@ class MemoryRuntime:
         box.status = Status.RUNNING
         return self._describe(box)
 
+    async def read_log(self, name: str) -> str:
+        """Return one line for each call that the agent answered."""
+        box = self._boxes.get(name)
+        if box is None:
+            raise ContainerGone(f"there is no container {name}")
+        return "".join(f"answered {call}\n" for call in box.agent.calls)
+
     async def list_containers(self) -> list[ContainerInfo]:
         """Return all containers."""
         self._before("list", "")

@@ -10,6 +10,7 @@ import httptools
 
 from sandlot_protocol.http import CONTROL_ROUTES, CONTROL_TOKEN_HEADER
 
+METRICS = ("cpu_count", "cpu_used_pct", "mem_used", "mem_total", "mem_cache", "disk_used", "disk_total")
 REASONS = {200: "OK", 204: "No Content", 401: "Unauthorized", 404: "Not Found"}
 
 
@@ -56,6 +57,8 @@ class MemoryAgent:
         if (method, path) == ("POST", "/init"):
             self.inits.append(json.loads(body or b"{}"))
             return 204, b""
+        if (method, path) == ("GET", "/metrics"):
+            return 200, json.dumps(dict.fromkeys(METRICS, 1)).encode()
         if (method, path) in {("GET", "/health"), ("POST", "/freeze"), ("POST", "/unfreeze")}:
             return 204, b""
         return 404, b'{"code":404,"message":"this agent runs nothing"}'

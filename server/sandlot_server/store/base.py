@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
-from sandlot_server.models import Sandbox, Template
+from sandlot_server.models import LogEntry, Sample, Sandbox, Template
 
 
 class Store(Protocol):
@@ -24,6 +26,21 @@ class Store(Protocol):
 
     async def delete_sandbox(self, sandbox_id: str) -> None:
         """Forget the sandbox; nothing happens when it is unknown."""
+
+    async def append_entries(self, entries: Sequence[LogEntry]) -> None:
+        """Remember what happened."""
+
+    async def load_entries(self, sandbox_id: str) -> list[LogEntry]:
+        """Return what happened to a sandbox, alive or not, oldest first."""
+
+    async def append_samples(self, samples: Sequence[Sample]) -> None:
+        """Remember what sandboxes used."""
+
+    async def load_samples(self, sandbox_id: str, start: datetime, end: datetime) -> list[Sample]:
+        """Return what a sandbox used from `start` to `end`, both included, oldest first."""
+
+    async def prune(self, *, keep_entries: int, samples_before: datetime) -> None:
+        """Forget all but the last entries, and the samples from before a moment."""
 
     async def load_templates(self) -> list[Template]:
         """Return all templates, each with its current build."""

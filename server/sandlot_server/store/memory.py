@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sandlot_server.models import Sandbox, Template
+from collections.abc import Sequence
+from datetime import datetime
+
+from sandlot_server.models import LogEntry, Sample, Sandbox, Template
 
 
 class MemoryStore:
@@ -11,6 +14,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self._sandboxes: dict[str, Sandbox] = {}
         self._templates: dict[str, Template] = {}
+        self._entries: list[LogEntry] = []
+        self._samples: list[Sample] = []
 
     async def open(self) -> None:
         """Nothing to open; the rows stay through any number of open and close."""
@@ -29,6 +34,28 @@ class MemoryStore:
     async def delete_sandbox(self, sandbox_id: str) -> None:
         """Forget."""
         self._sandboxes.pop(sandbox_id, None)
+
+    async def append_entries(self, entries: Sequence[LogEntry]) -> None:
+        """Append."""
+        self._entries.extend(entries)
+
+    async def load_entries(self, sandbox_id: str) -> list[LogEntry]:
+        """Return the entries of one sandbox."""
+        return sorted((one for one in self._entries if one.sandbox_id == sandbox_id), key=lambda one: one.at)
+
+    async def append_samples(self, samples: Sequence[Sample]) -> None:
+        """Append."""
+        self._samples.extend(samples)
+
+    async def load_samples(self, sandbox_id: str, start: datetime, end: datetime) -> list[Sample]:
+        """Return the samples of one sandbox."""
+        found = (one for one in self._samples if one.sandbox_id == sandbox_id and start <= one.at <= end)
+        return sorted(found, key=lambda one: one.at)
+
+    async def prune(self, *, keep_entries: int, samples_before: datetime) -> None:
+        """Forget."""
+        del self._entries[: max(0, len(self._entries) - keep_entries)]
+        self._samples = [one for one in self._samples if one.at >= samples_before]
 
     async def load_templates(self) -> list[Template]:
         """Return all templates."""

@@ -33,3 +33,25 @@ DELETE FROM template_names WHERE template_id = :id;
 -- name: save_name
 INSERT INTO template_names (name, template_id, position) VALUES (:name, :id, :position)
 ON CONFLICT (name) DO UPDATE SET template_id = :id, position = :position;
+
+-- name: append_entry
+INSERT INTO entries (sandbox_id, at, event, level, message, fields)
+VALUES (:sandbox_id, :at, :event, :level, :message, :fields);
+
+-- name: load_entries
+SELECT sandbox_id, at, event, level, message, fields FROM entries WHERE sandbox_id = :sandbox_id ORDER BY at, number;
+
+-- name: prune_entries
+DELETE FROM entries WHERE number <= (SELECT max(number) FROM entries) - :keep;
+
+-- name: append_sample
+INSERT OR REPLACE INTO samples
+    (sandbox_id, at, cpu_count, cpu_used_pct, mem_used, mem_total, mem_cache, disk_used, disk_total)
+VALUES
+    (:sandbox_id, :at, :cpu_count, :cpu_used_pct, :mem_used, :mem_total, :mem_cache, :disk_used, :disk_total);
+
+-- name: load_samples
+SELECT * FROM samples WHERE sandbox_id = :sandbox_id AND at BETWEEN :start AND :end ORDER BY at;
+
+-- name: prune_samples
+DELETE FROM samples WHERE at < :before;

@@ -8,7 +8,17 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sandlot_server.models import Ingress, Lifecycle, Sandbox, SandboxSpec, SandboxState, Template
+from sandlot_server.models import (
+    Idempotency,
+    Ingress,
+    Lifecycle,
+    LogEntry,
+    Sample,
+    Sandbox,
+    SandboxSpec,
+    SandboxState,
+    Template,
+)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -59,7 +69,12 @@ def _decode_spec(fields: dict[str, Any]) -> SandboxSpec:
     ingress = fields.pop("ingress")
     if ingress is not None:
         ingress = Ingress(**{**ingress, "https_ports": tuple(ingress["https_ports"])})
-    return SandboxSpec(**fields, lifecycle=lifecycle, ingress=ingress)
+    # Rows of earlier versions lack what came later.
+    idempotency = fields.pop("idempotency", None)
+    if idempotency is not None:
+        idempotency = Idempotency(**idempotency)
+    mcp_servers = tuple(fields.pop("mcp_servers", ()))
+    return SandboxSpec(**fields, lifecycle=lifecycle, ingress=ingress, mcp_servers=mcp_servers, idempotency=idempotency)
 
 
 def decode_template(row: Row, names: list[str]) -> Template:
@@ -72,3 +87,37 @@ def decode_template(row: Row, names: list[str]) -> Template:
         cpu_count=row["cpu_count"],
         memory_mb=row["memory_mb"],
     )
+
+
+def encode_entry(entry: LogEntry) -> dict[str, Any]:
+    """The entry as named parameters of a query."""
+    return {
+        "sandbox_id": entry.sandbox_id,
+        "at": encode_time(entry.at),
+        "event": entry.event,
+        "level": entry.level,
+        "message": entry.message,
+        "fields": json.dumps(dict(entry.fields), separators=(",", ":")),
+    }
+
+
+def decode_entry(row: Row) -> LogEntry:
+    """The entry that a row stands for."""
+    return LogEntry(
+        at=decode_time(row["at"]),
+        sandbox_id=row["sandbox_id"],
+        level=row["level"],
+        message=row["message"],
+        event=row["event"],
+        fields=json.loads(row["fields"]),
+    )
+
+
+def encode_sample(sample: Sample) -> dict[str, Any]:
+    """The sample as named parameters of a query."""
+    return {**asdict(sample), "at": encode_time(sample.at)}
+
+
+def decode_sample(row: Row) -> Sample:
+    """The sample that a row stands for."""
+    return Sample(**{**row, "at": decode_time(row["at"])})

@@ -6,16 +6,26 @@ import asyncio
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sandlot_server.errors import StoreError
-from sandlot_server.models import Sandbox, Template, now
-from sandlot_server.store.rows import decode_sandbox, decode_template, encode_sandbox, encode_time
+from sandlot_server.models import LogEntry, Sample, Sandbox, Template, now
+from sandlot_server.store.rows import (
+    decode_entry,
+    decode_sample,
+    decode_sandbox,
+    decode_template,
+    encode_entry,
+    encode_sample,
+    encode_sandbox,
+    encode_time,
+)
 
 T = TypeVar("T")
 
@@ -63,6 +73,30 @@ class SqliteStore:
         """Forget."""
         await self._write("delete_sandbox", {"id": sandbox_id})
 
+    async def append_entries(self, entries: Sequence[LogEntry]) -> None:
+        """Append, in one transaction."""
+        await self._write_many("append_entry", [encode_entry(entry) for entry in entries])
+
+    async def load_entries(self, sandbox_id: str) -> list[LogEntry]:
+        """Return the entries of one sandbox."""
+        rows = await self._run(lambda: self._fetch("load_entries", {"sandbox_id": sandbox_id}))
+        return [decode_entry(row) for row in rows]
+
+    async def append_samples(self, samples: Sequence[Sample]) -> None:
+        """Append, in one transaction."""
+        await self._write_many("append_sample", [encode_sample(sample) for sample in samples])
+
+    async def load_samples(self, sandbox_id: str, start: datetime, end: datetime) -> list[Sample]:
+        """Return the samples of one sandbox."""
+        values = {"sandbox_id": sandbox_id, "start": encode_time(start), "end": encode_time(end)}
+        rows = await self._run(lambda: self._fetch("load_samples", values))
+        return [decode_sample(row) for row in rows]
+
+    async def prune(self, *, keep_entries: int, samples_before: datetime) -> None:
+        """Forget."""
+        await self._write("prune_entries", {"keep": keep_entries})
+        await self._write("prune_samples", {"before": encode_time(samples_before)})
+
     async def load_templates(self) -> list[Template]:
         """Return all templates."""
         return await self._run(self._load_templates)
@@ -92,11 +126,18 @@ class SqliteStore:
             for position, name in enumerate(template.names):
                 db.execute(self._queries["save_name"], {"name": name, "id": template.id, "position": position})
 
+    async def _write_many(self, query: str, rows: list[dict[str, Any]]) -> None:
+        def work() -> None:
+            with self._transaction() as db:
+                db.executemany(self._queries[query], rows)
+
+        await self._run(work)
+
     async def _write(self, query: str, values: dict[str, Any]) -> None:
         await self._run(lambda: self._require_db().execute(self._queries[query], values))
 
-    def _fetch(self, query: str) -> list[dict[str, Any]]:
-        return [dict(row) for row in self._require_db().execute(self._queries[query])]
+    def _fetch(self, query: str, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        return [dict(row) for row in self._require_db().execute(self._queries[query], values or {})]
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

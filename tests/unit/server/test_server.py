@@ -68,3 +68,19 @@ async def test_a_port_that_is_taken(server: Server, tmp_path: Path) -> None:
     with pytest.raises(SandlotError, match="cannot be listened on"):
         async with run_server(settings, runtime=MemoryRuntime()):
             pass
+
+
+async def test_events_are_told_live(client: httpx.AsyncClient) -> None:
+    seen = []
+    async with client.stream("GET", "/_sandlot/events", timeout=5) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        made = (await client.post("/v2/sandboxes", json={"templateID": "base"})).json()
+        await client.delete(f"/sandboxes/{made['sandboxID']}")
+        async for line in stream.aiter_lines():
+            if line.startswith("event: "):
+                seen.append(line.removeprefix("event: "))
+            if line.startswith("data: "):
+                assert made["sandboxID"] in line
+            if seen[-1:] == ["killed"] and not line:
+                break
+    assert seen == ["created", "killed"]
