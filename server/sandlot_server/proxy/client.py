@@ -239,6 +239,10 @@ class ClientConnection(asyncio.Protocol):
     def _sweep_body(self, waited: float) -> None:
         exchange = self._exchange
         assert exchange is not None
+        if exchange.is_answered:
+            if waited > self.door.limits.linger_s:
+                self.abort()
+            return
         is_api = not exchange.target.sandbox_id
         if is_api and exchange.takes_body and not exchange.reply.began and waited > self.door.limits.api_body_s:
             exchange.refuse(pages.refused(408, "The request's body did not arrive in time"))

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
 
-from sandlot_protocol.http import ACCESS_TOKEN_HEADER, ENVD_PORT
-from sandlot_server.proxy import pages
+from sandlot_protocol.http import ENVD_PORT
+from sandlot_server.proxy import admission, pages
 from sandlot_server.proxy.dialing import PortClosed, is_agent_port
-from sandlot_server.proxy.directory import Endpoint, Forbidden, LimitReached, StillTransitioning, WakeRequest
+from sandlot_server.proxy.directory import Endpoint
 from sandlot_server.proxy.framing import Chunked, Framing, FramingError, Length
-from sandlot_server.proxy.heads import HeadError, find_field, replace_host
+from sandlot_server.proxy.heads import HeadError, replace_host
 from sandlot_server.proxy.plan import Plan
 from sandlot_server.proxy.reply import Reply
-from sandlot_server.proxy.routing import Target, is_reserved, parse_file_query
+from sandlot_server.proxy.routing import Target, is_reserved
 
 if TYPE_CHECKING:
     from sandlot_server.proxy.client import ClientConnection
@@ -25,15 +23,15 @@ if TYPE_CHECKING:
     from sandlot_server.proxy.upstream import Lane, Upstream
 
 _log = logging.getLogger(__name__)
-_FILE_OPERATIONS: Final = {b"GET": ("read",), b"HEAD": ("read",), b"POST": ("write",), b"OPTIONS": ("read", "write")}
+_MAX_DRAINED: Final = 1 << 20
 
 
 class Exchange:
     """Carries one request to its upstream and the response back; its owner is the client's connection."""
 
     __slots__ = (
-        "_body", "_client", "_door", "_endpoint", "_lane", "_may_upgrade", "_plan", "_task", "_traffic", "_upstream",
-        "is_request_done", "reply", "request", "target",
+        "_body", "_client", "_door", "_drain_left", "_endpoint", "_lane", "_may_upgrade", "_plan", "_task",
+        "_traffic", "_upstream", "is_answered", "is_request_done", "reply", "request", "target",
     )  # fmt: skip
 
     def __init__(self, client: ClientConnection, plan: Plan) -> None:
@@ -56,111 +54,69 @@ class Exchange:
         self._lane: Lane | None = None
         self._upstream: Upstream | None = None
         self._task: asyncio.Task[None] | None = None
+        self.is_answered = False
+        """Whether the door gave the answer, and only the rest of the request is still to come."""
+        self._drain_left = 0
 
     # -- finding the upstream
 
     def start(self) -> None:
         """Send the request on its way, or answer it."""
         target = self.target
-        if target.sandbox_id:
-            if self._plan.is_reserved:
-                self._refuse_reserved()
-                return
+        if not target.sandbox_id:
+            self._start_without_sandbox()
+        elif self._plan.is_reserved:
+            self.refuse(admission.refuse_reserved(self.request))
+        else:
             endpoint = self._door.directory.find(target.sandbox_id)
             if endpoint is None:
                 self._spawn(self._wake())
             else:
                 self._enter(endpoint)
-        elif target.is_local_name and self.request.target.partition(b"?")[0] == b"/files":
-            self._start_file()
-        else:
-            self._use(self._door.api)
 
-    def _start_file(self) -> None:
-        """Route a file URL without sandbox identity: by its signature, or to the only sandbox there is."""
-        operations = _FILE_OPERATIONS.get(self.request.method)
-        if operations is None:
+    def _start_without_sandbox(self) -> None:
+        if not admission.is_bare_file_url(self.target, self.request):
             self._use(self._door.api)
             return
-        endpoint = self._find_by_signature(operations)
-        if endpoint is not None:
-            self.target = Target(endpoint.sandbox_id, ENVD_PORT)
-            self._enter(endpoint)
-
-    def _find_by_signature(self, operations: tuple[str, ...]) -> Endpoint | None:
-        directory = self._door.directory
-        if b"signature=" not in self.request.target:
-            endpoint = directory.find_only()
-            if endpoint is None:
-                self.refuse(pages.refused(400, "This URL names no sandbox, and there is not exactly one running"))
-            return endpoint
-        query = parse_file_query(self.request.target)
-        for operation in operations if query is not None else ():
-            assert query is not None
-            found = directory.find_by_signature(
-                query.path, operation, query.username, query.expiration, query.signature
-            )
-            if found is not None:
-                return found
-        self.refuse(pages.refused(401, "invalid signature: it is not of a sandbox that is running"))
-        return None
-
-    def _refuse_reserved(self) -> None:
-        path = self.request.target.partition(b"?")[0].decode("latin-1")
-        self.refuse(pages.reserved_route(unquote(path)))
+        found = admission.find_by_file_url(self._door.directory, self.request)
+        if isinstance(found, Endpoint):
+            self.target = Target(found.sandbox_id, ENVD_PORT)
+            self._enter(found)
+        else:
+            self.refuse(found)
 
     async def _wake(self) -> None:
-        fields, sandbox_id = self.request.fields, self.target.sandbox_id
-        wanted = WakeRequest(
-            port=self.target.port,
-            envd_token=find_field(self.request.block, ACCESS_TOKEN_HEADER.encode()) or None,
-            traffic_token=None if fields.traffic_token is None else fields.traffic_token.decode("latin-1"),
-        )
-        answer = pages.sandbox_not_found(sandbox_id)
-        endpoint = None
-        try:
-            endpoint = await self._door.directory.wake(sandbox_id, wanted)
-        except Forbidden:
-            answer = pages.resume_denied(sandbox_id)
-        except StillTransitioning:
-            answer = pages.still_transitioning(sandbox_id)
-        except LimitReached as error:
-            answer = pages.limit_reached(sandbox_id, str(error))
+        found = await admission.wake(self._door.directory, self.target, self.request)
         self._task = None
-        if endpoint is None:
-            self.refuse(answer)
+        if isinstance(found, Endpoint):
+            self._enter(found)
         else:
-            self._enter(endpoint)
+            self.refuse(found)
 
     def _enter(self, endpoint: Endpoint) -> None:
         """Check what the sandbox asks of a request, and go to its port."""
-        port = self.target.port
-        is_agent = is_agent_port(endpoint, port)
-        if is_agent:
-            self._may_upgrade = False  # the only upgrade it knows is the control plane's
-            if port != ENVD_PORT and is_reserved(self.request.target):
-                self._refuse_reserved()
-                return
-        elif endpoint.traffic_token is not None and not self._admit(endpoint.traffic_token):
+        refusal = self._check(endpoint)
+        if refusal is not None:
+            self.refuse(refusal)
             return
         traffic = self._door.traffic_of(endpoint.sandbox_id)
-        limit = self._door.limits.connections_per_sandbox
-        if len(traffic.active) >= limit:
-            self.refuse(pages.too_many_connections(endpoint.sandbox_id, limit))
-            return
         self._endpoint, self._traffic = endpoint, traffic
         traffic.active.add(self)
-        self._use(traffic.lane(endpoint, port))
+        self._use(traffic.lane(endpoint, self.target.port))
 
-    def _admit(self, token: str) -> bool:
-        given = self.request.fields.traffic_token
-        if not given:
-            self.refuse(pages.traffic_token_missing(self.target.sandbox_id))
-            return False
-        if not hmac.compare_digest(given, token.encode()):
-            self.refuse(pages.traffic_token_invalid(self.target.sandbox_id))
-            return False
-        return True
+    def _check(self, endpoint: Endpoint) -> pages.Answer | None:
+        port, limit = self.target.port, self._door.limits.connections_per_sandbox
+        if is_agent_port(endpoint, port):
+            self._may_upgrade = False  # the only upgrade it knows is the control plane's
+            if port != ENVD_PORT and is_reserved(self.request.target):
+                return admission.refuse_reserved(self.request)
+        elif endpoint.traffic_token is not None:
+            refusal = admission.check_token(endpoint, self.request)
+            if refusal is not None:
+                return refusal
+        if len(self._door.traffic_of(endpoint.sandbox_id).active) >= limit:
+            return pages.too_many_connections(endpoint.sandbox_id, limit)
+        return None
 
     # -- connecting
 
@@ -218,12 +174,13 @@ class Exchange:
     @property
     def takes_body(self) -> bool:
         """Whether bytes of the client can be passed on now."""
-        return self._upstream is not None and not self.is_request_done
+        return (self._upstream is not None or self.is_answered) and not self.is_request_done
 
     def send_body(self, data: bytes) -> int:
         """Pass on the request's body; return how many bytes of `data` belong to it."""
         upstream = self._upstream
-        assert upstream is not None
+        if upstream is None:
+            return self._drain(data)
         try:
             used = self._count_body(data)
         except FramingError as error:
@@ -339,10 +296,10 @@ class Exchange:
         self._client.hand_over(splice, rest)
 
     def refuse(self, answer: pages.Answer) -> None:
-        """Answer in the upstream's place."""
+        """Answer in the upstream's place. A short rest of the request is awaited, so that the connection lives on."""
         request = self.request
         self._read_rest_of_body()
-        keep = self.is_request_done and not self.reply.closes_client
+        keep = not self.reply.closes_client and (self.is_request_done or self._is_rest_short())
         if self.target.sandbox_id and pages.is_preflight(request.method, request.block):
             data = pages.render_preflight(request.block, close=not keep)
         else:
@@ -352,7 +309,26 @@ class Exchange:
         self._drop_upstream()
         self._leave()
         self._client.transport.write(data)
-        self._client.end_exchange(self, keep=keep)
+        if keep and not self.is_request_done:
+            self.is_answered, self._drain_left = True, _MAX_DRAINED
+        else:
+            self._client.end_exchange(self, keep=keep)
+
+    def _is_rest_short(self) -> bool:
+        """Whether it is known that the client sends the rest of its request, and that this is no file."""
+        fields = self.request.fields
+        return not fields.expects and (fields.chunked or (fields.content_length or 0) <= _MAX_DRAINED)
+
+    def _drain(self, data: bytes) -> int:
+        """Discard the rest of a request that has its answer."""
+        try:
+            used = self._count_body(data)
+        except FramingError:
+            used, self._drain_left = len(data), -1
+        self._drain_left -= used
+        if self.is_request_done or self._drain_left < 0:
+            self._client.end_exchange(self, keep=self.is_request_done)
+        return used
 
     def _read_rest_of_body(self) -> None:
         if not self.is_request_done:

@@ -16,7 +16,7 @@ NO_BODY: Final = frozenset({204, 304})
 _CACHEABLE: Final = 2048
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb"{1,32}) ([\x21\x22\x24-\x7e]+) HTTP/([0-9])\.([0-9])\r\n")
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})( [\t\x20-\x7e\x80-\xff]*)?\r\n")
 _FIELD: Final = rb"(" + _TOKEN + rb"++):([\t\x20-\x7e\x80-\xff]*+)\r\n"
 _FIELDS: Final = re.compile(rb"(?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+")
 _EACH_FIELD: Final = re.compile(_FIELD)
@@ -40,7 +40,10 @@ _HOP: Final = frozenset(
 _UNTRUSTED: Final = frozenset(
     {b"x-sandlot-control", b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"}
 )
+_REQUEST_UNWANTED: Final = _HOP | _UNTRUSTED
+_RESPONSE_UNWANTED: Final = _HOP | {b"x-sandlot-control"}
 _REWRITTEN: Final = frozenset({b"content-length", b"transfer-encoding", b"host"})
+_NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 _RESPONSE_SINGLE: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 
@@ -64,6 +67,8 @@ class RequestFields(NamedTuple):
     content_length: int | None
     chunked: bool
     close: bool
+    expects: bool
+    """Whether the client may wait for an interim response before it sends the body."""
     upgrade: bytes | None
     """Value of `Upgrade`, when `Connection` asks for it."""
     kept: bytes
@@ -135,10 +140,10 @@ def _parse_response(head: bytes) -> Response:
     if match is None:
         raise HeadError("Malformed status line")
     old = match[1] == b"0"
-    line = b"HTTP/1.1" + match[0][8:] if old else match[0]
+    line = b"HTTP/1.1 %b%b\r\n" % (match[2], match[3] or b" ")
     block = head[match.end() :]
     fields = _response_fields(block)
-    status, as_is = int(match[2]), not old and fields.kept == block
+    status, as_is = int(match[2]), line == match[0] and fields.kept == block
     is_plain = as_is and status >= 200 and status not in NO_BODY and fields.content_length is not None
     return Response(status, line, old, fields, as_is, fields.content_length or 0 if is_plain else -1)
 
@@ -172,7 +177,7 @@ def replace_host(head: bytes, host: bytes) -> bytes:
 
 
 def _request_fields(block: bytes) -> RequestFields:
-    seen, kept = _sift(block, SINGLE, _HOP | _UNTRUSTED)
+    seen, kept = _sift(block, SINGLE, _REQUEST_UNWANTED)
     host = seen.get(b"host")
     if not host:
         raise HeadError("The Host header is missing")
@@ -187,13 +192,14 @@ def _request_fields(block: bytes) -> RequestFields:
         content_length=_content_length(seen),
         chunked=_is_chunked(seen),
         close=b"close" in options,
+        expects=b"expect" in seen,
         upgrade=None if upgrade is None or b"h2c" in upgrade.lower() else upgrade,
         kept=kept,
     )
 
 
 def _response_fields(block: bytes) -> ResponseFields:
-    seen, kept = _sift(block, _RESPONSE_SINGLE, _HOP | {b"x-sandlot-control"})
+    seen, kept = _sift(block, _RESPONSE_SINGLE, _RESPONSE_UNWANTED)
     return ResponseFields(
         content_length=_content_length(seen),
         chunked=_is_chunked(seen),
@@ -222,21 +228,21 @@ def _sift(block: bytes, single: frozenset[bytes], unwanted: frozenset[bytes]) ->
             raise HeadError(f"The header {name.decode()} is repeated")
         else:
             seen[key] = seen[key] + b"," + value
-        rewrite = rewrite or key in unwanted or (key in _REWRITTEN and raw != b" " + value)
-    dropped = unwanted | _nominated(seen)
-    if not rewrite and not (dropped - unwanted):
+        if key in unwanted or (key in _REWRITTEN and raw != b" " + value):
+            rewrite = True
+    if not rewrite:
         return seen, block
-    return seen, b"".join(
-        b"%b: %b\r\n" % (name, raw.strip(b" \t")) for name, raw in fields if name.lower() not in dropped
-    )
+    dropped = unwanted | _nominated(seen)
+    kept = [b"%b: %b\r\n" % (name, raw.strip(b" \t")) for name, raw in fields if name.lower() not in dropped]
+    return seen, b"".join(kept)
 
 
-def _connection_options(seen: dict[bytes, bytes]) -> set[bytes]:
+def _connection_options(seen: dict[bytes, bytes]) -> frozenset[bytes]:
     value = seen.get(b"connection")
-    return set() if value is None else {option.strip(b" \t").lower() for option in value.split(b",")}
+    return _NO_OPTIONS if value is None else frozenset(option.strip(b" \t").lower() for option in value.split(b","))
 
 
-def _nominated(seen: dict[bytes, bytes]) -> set[bytes]:
+def _nominated(seen: dict[bytes, bytes]) -> frozenset[bytes]:
     """Return the fields that `Connection` makes hop-by-hop; raises HeadError when it names one that must arrive."""
     named = _connection_options(seen)
     if named & SINGLE:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Awaitable, Callable
 from typing import Protocol, cast
 
 from typing_extensions import override
+
+_READ_BYTES = 256 * 1024
 
 
 class Receiver(Protocol):
@@ -55,6 +59,8 @@ class Upstream(asyncio.Protocol):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
+        if isinstance(exc, ConnectionError) and self.receiver is not None:
+            self._read_last(self.receiver)
         self._lose(exc)
 
     @override
@@ -75,6 +81,15 @@ class Upstream(asyncio.Protocol):
         if self.lane is not None:
             self.lane.forget(self)
         self.transport.abort()
+
+    def _read_last(self, receiver: Receiver) -> None:
+        """Sending failed, but an answer may have come before: a server that refuses an upload answers and closes."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is None or self.transport.get_extra_info("sslcontext") is not None:
+            return
+        with contextlib.suppress(OSError):
+            while self.receiver is receiver and (data := os.read(sock.fileno(), _READ_BYTES)):
+                receiver.receive_response(data)
 
     def _lose(self, error: Exception | None) -> None:
         receiver, self.receiver = self.receiver, None

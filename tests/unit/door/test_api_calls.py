@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sandlot_server.proxy.routing import Target, is_api_call
 
 AGENT = Target("i123", 49983)
