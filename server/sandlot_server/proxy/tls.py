@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import logging
 import os
 import ssl
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -24,6 +25,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+_log = logging.getLogger(__name__)
 
 AUTHORITY_LIFE: Final = dt.timedelta(days=3650)
 LEAF_LIFE: Final = dt.timedelta(days=365)
@@ -63,21 +66,24 @@ class LocalTls:
         self.context.load_cert_chain(self.leaf)
 
     def renew(self, now: dt.datetime | None = None) -> bool:
-        """Replace what is missing, unreadable, of another domain or near its end; return whether the leaf was."""
+        """Replace files that are missing, unreadable or near their end; return whether the leaf was one of them."""
         now = now or dt.datetime.now(dt.UTC)
         authority = self._load_authority(now) or self._make_authority(now)
         self._write_bundle(authority)
         if self._has_good_leaf(authority, now):
             return False
         _write(self.leaf, _make_leaf(authority, self._domain, now), mode=0o600)
-        self.context.load_cert_chain(self.leaf)
         return True
 
-    async def keep_fresh(self) -> None:
+    async def keep_fresh(self, *, every_s: float = CHECK_EVERY_S) -> None:
         """Renew for as long as the server runs."""
         while True:
-            await asyncio.sleep(CHECK_EVERY_S)
-            await asyncio.to_thread(self.renew)
+            await asyncio.sleep(every_s)
+            try:
+                if await asyncio.to_thread(self.renew):
+                    self.context.load_cert_chain(self.leaf)  # here: no handshake may see it half replaced
+            except OSError:
+                _log.exception("the certificates in %s could not be renewed", self._folder)
 
     def _load_authority(self, now: dt.datetime) -> _Authority | None:
         try:
