@@ -40,6 +40,7 @@ class Process:
         self._typed = None if self._terminal is None else Input(self._terminal, "the terminal is closed")
         self._stdin = None if spawned.stdin is None else Input(spawned.stdin, "stdin not enabled or closed")
         self._status: int | None = None
+        self._reaped = asyncio.Event()
         self._awaits_output = True
         self._deadline: Timer | None = None
         for name in self._outputs:
@@ -100,7 +101,14 @@ class Process:
     def exited(self, status: int) -> None:
         """The reaper has its wait status."""
         self._status = status
+        self._reaped.set()
         self._finish_if_done()
+
+    async def wait_reaped(self, seconds: float) -> None:
+        """Return once the process is gone from the process table, or after so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._reaped.wait()
 
     def _finish_if_done(self) -> None:
         if self._status is None or self.end is not None:

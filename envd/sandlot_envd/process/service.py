@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -21,6 +22,9 @@ from sandlot_envd.state import AgentState
 from sandlot_envd.users import User
 
 SIGNALS = {"SIGNAL_SIGKILL": 9, "SIGNAL_SIGTERM": 15, 9: 9, 15: 15}
+
+KILL_S = 2.0
+"""How long a kill waits for the kernel to carry it out, in seconds; a process stuck in a system call takes longer."""
 
 
 def build(state: AgentState, reaper: Reaper) -> Service:
@@ -129,6 +133,9 @@ class Processes:
         if number is None:
             raise Unimplemented(f"invalid signal: {name}")
         process.send_signal(number)
+        if number == signal.SIGKILL:
+            # Whoever looks for the process right after this call must not find it any more.
+            await process.wait_reaped(KILL_S)
         return {}
 
     async def close_stdin(self, call: Call, message: Message) -> Message:
