@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, TypedDict
 
 from .exceptions import InvalidArgumentException
 
@@ -13,12 +13,15 @@ SandboxOnResume = Literal["restore", "reboot"]
 """How a paused sandbox comes back: with its processes, or started afresh from its files."""
 
 
-class SandboxOnTimeoutPause(TypedDict):
+class _Pause(TypedDict):
+    action: Literal["pause"]
+
+
+class SandboxOnTimeoutPause(_Pause, total=False):
     """Pause the sandbox at its timeout."""
 
-    action: Literal["pause"]
-    mode: NotRequired[SnapshotMode]
-    keep_memory: NotRequired[bool]
+    mode: SnapshotMode
+    keep_memory: bool
     """Deprecated: `mode`."""
 
 
@@ -31,11 +34,14 @@ class SandboxOnTimeoutKill(TypedDict):
 SandboxOnTimeout = Literal["pause", "kill"] | SandboxOnTimeoutPause | SandboxOnTimeoutKill
 
 
-class SandboxLifecycle(TypedDict):
+class _OnTimeout(TypedDict):
+    on_timeout: SandboxOnTimeout
+
+
+class SandboxLifecycle(_OnTimeout, total=False):
     """The option `lifecycle` of `create`."""
 
-    on_timeout: SandboxOnTimeout
-    auto_resume: NotRequired[bool]
+    auto_resume: bool
     """Whether a request to the paused sandbox resumes it; needs `on_timeout` to pause with memory."""
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 
-class GitHubMcpServerConfig(TypedDict):
-    """How to run an MCP server from a GitHub repository; its key is `github/<owner>/<repo>`."""
-
+class _RunCommand(TypedDict):
     run_cmd: str
     """Starts a server that speaks over standard input and output."""
-    install_cmd: NotRequired[str]
+
+
+class GitHubMcpServerConfig(_RunCommand, total=False):
+    """How to run an MCP server from a GitHub repository; its key is `github/<owner>/<repo>`."""
+
+    install_cmd: str
     """Run once, in the root of the repository."""
-    envs: NotRequired[dict[str, str]]
+    envs: dict[str, str]
 
 
 GitHubMcpServer = dict[str, GitHubMcpServerConfig | Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple, NotRequired, TypedDict, cast
+from typing import Any, Literal, NamedTuple, TypedDict, cast
 
 from .exceptions import InvalidArgumentException
 
@@ -11,10 +11,10 @@ ALL_TRAFFIC = "0.0.0.0/0"
 """Every address."""
 
 
-class SandboxNetworkTransform(TypedDict):
+class SandboxNetworkTransform(TypedDict, total=False):
     """A change to outgoing requests."""
 
-    headers: NotRequired[dict[str, str]]
+    headers: dict[str, str]
     """Set on the request, in place of what it has."""
 
 
@@ -32,20 +32,20 @@ class SandboxNetworkTransformContext(NamedTuple):
 SandboxNetworkTransformResolver = Callable[[SandboxNetworkTransformContext], SandboxNetworkTransform]
 
 
-class SandboxNetworkRule(TypedDict):
+class SandboxNetworkRule(TypedDict, total=False):
     """What happens to requests to one domain."""
 
-    transform: NotRequired[SandboxNetworkTransform | SandboxNetworkTransformResolver]
+    transform: SandboxNetworkTransform | SandboxNetworkTransformResolver
 
 
 SandboxNetworkRules = dict[str, list[SandboxNetworkRule]]
 """Rules by domain. A rule does not allow the domain: `allow_out` does."""
 
 
-class SandboxNetworkRuleInfo(TypedDict):
+class SandboxNetworkRuleInfo(TypedDict, total=False):
     """A rule as the server tells it."""
 
-    transform: NotRequired[SandboxNetworkTransform]
+    transform: SandboxNetworkTransform
 
 
 class SandboxNetworkSelectorContext(NamedTuple):
@@ -66,44 +66,46 @@ class SandboxEgressProxyTLSOpts(TypedDict, total=False):
     ca_cert: str
 
 
-class SandboxEgressProxyOpts(TypedDict):
-    """A SOCKS5 proxy for the sandbox's outgoing TCP."""
-
+class _ProxyAddress(TypedDict):
     address: str
     """`host:port`"""
-    username: NotRequired[str]
-    password: NotRequired[str]
-    tls: NotRequired[bool | SandboxEgressProxyTLSOpts]
 
 
-class SandboxEgressProxyTLSInfo(TypedDict):
+class SandboxEgressProxyOpts(_ProxyAddress, total=False):
+    """A SOCKS5 proxy for the sandbox's outgoing TCP."""
+
+    username: str
+    password: str
+    tls: bool | SandboxEgressProxyTLSOpts
+
+
+class SandboxEgressProxyTLSInfo(TypedDict, total=False):
     """TLS to the proxy is on."""
 
-    server_name: NotRequired[str]
+    server_name: str
 
 
-class SandboxEgressProxyInfo(TypedDict):
+class SandboxEgressProxyInfo(_ProxyAddress, total=False):
     """The proxy as the server tells it: without password."""
 
-    address: str
-    username: NotRequired[str]
-    tls: NotRequired[SandboxEgressProxyTLSInfo]
+    username: str
+    tls: SandboxEgressProxyTLSInfo
 
 
-class SandboxNetworkOpts(TypedDict):
+class SandboxNetworkOpts(TypedDict, total=False):
     """The option `network` of `create`."""
 
-    allow_out: NotRequired[SandboxNetworkSelector]
+    allow_out: SandboxNetworkSelector
     """Reachable even if denied by `deny_out`."""
-    deny_out: NotRequired[SandboxNetworkSelector]
-    rules: NotRequired[SandboxNetworkRules]
-    egress_proxy: NotRequired[SandboxEgressProxyOpts]
-    dns_servers: NotRequired[list[str]]
-    allow_public_traffic: NotRequired[bool]
+    deny_out: SandboxNetworkSelector
+    rules: SandboxNetworkRules
+    egress_proxy: SandboxEgressProxyOpts
+    dns_servers: list[str]
+    allow_public_traffic: bool
     """False: requests to the sandbox's ports need the traffic access token."""
-    mask_request_host: NotRequired[str]
+    mask_request_host: str
     """Host header that services in the sandbox see; `${PORT}` is replaced."""
-    https_ports: NotRequired[list[int]]
+    https_ports: list[int]
     """Ports in the sandbox that speak HTTPS themselves."""
 
 

@@ -83,7 +83,7 @@ class AsyncCommandHandle(Generic[OutputT]):
         """The exit code; None while the command runs."""
         return self._log.result.exit_code if self._log.result else None
 
-    def begin(self, tasks: TaskOwner) -> None:
+    def _begin(self, tasks: TaskOwner) -> None:
         """Begin to read in the background; `tasks` owns the task until it ends."""
         self._task = tasks.spawn(self._follow())
 
@@ -96,7 +96,7 @@ class AsyncCommandHandle(Generic[OutputT]):
             for reader in self._readers:
                 reader.put_nowait(None)
 
-    async def finish(self) -> CommandResult[OutputT]:
+    async def _finish(self) -> CommandResult[OutputT]:
         """Read to the end here and now, without a task, and return the result."""
         await self._read()
         return self._log.conclude()

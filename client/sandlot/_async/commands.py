@@ -158,8 +158,8 @@ class Commands(InputStreams):
             pid, events, self, on_stdout, on_stderr, retain_output=retain_output
         )
         if not background:
-            return await handle.finish()
-        handle.begin(self._envd.tasks)
+            return await handle._finish()
+        handle._begin(self._envd.tasks)
         return handle
 
     @overload
@@ -205,7 +205,7 @@ class Commands(InputStreams):
         handle: AsyncCommandHandle[Any] = AsyncCommandHandle(
             pid, events, self, on_stdout, on_stderr, retain_output=retain_output
         )
-        handle.begin(self._envd.tasks)
+        handle._begin(self._envd.tasks)
         return handle
 
 

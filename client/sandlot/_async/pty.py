@@ -85,7 +85,7 @@ class Pty(InputStreams):
     ) -> AsyncCommandHandle[str]:
         pid = await first_pid(events, action)
         handle: AsyncCommandHandle[str] = AsyncCommandHandle(pid, events, _Controls(self), on_pty=on_data)
-        handle.begin(self._envd.tasks)
+        handle._begin(self._envd.tasks)
         return handle
 
     async def resize(self, pid: int, size: PtySize, request_timeout: float | None = None) -> None:

@@ -155,8 +155,8 @@ class Commands(InputStreams):
         pid = first_pid(events, "start process")
         handle: CommandHandle[Any] = CommandHandle(pid, events, self, on_stdout, on_stderr, retain_output=retain_output)
         if not background:
-            return handle.finish()
-        handle.begin(self._envd.tasks)
+            return handle._finish()
+        handle._begin(self._envd.tasks)
         return handle
 
     @overload
@@ -200,7 +200,7 @@ class Commands(InputStreams):
         )
         pid = first_pid(events, "connect to process")
         handle: CommandHandle[Any] = CommandHandle(pid, events, self, on_stdout, on_stderr, retain_output=retain_output)
-        handle.begin(self._envd.tasks)
+        handle._begin(self._envd.tasks)
         return handle
 
 

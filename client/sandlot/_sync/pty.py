@@ -82,7 +82,7 @@ class Pty(InputStreams):
     ) -> CommandHandle[str]:
         pid = first_pid(events, action)
         handle: CommandHandle[str] = CommandHandle(pid, events, _Controls(self), on_pty=on_data)
-        handle.begin(self._envd.tasks)
+        handle._begin(self._envd.tasks)
         return handle
 
     def resize(self, pid: int, size: PtySize, request_timeout: float | None = None) -> None:

@@ -67,7 +67,7 @@ class CommandHandle(Generic[OutputT]):
         """The exit code; None until the command's end was read."""
         return self._log.result.exit_code if self._log.result else None
 
-    def begin(self, tasks: TaskOwner) -> None:
+    def _begin(self, tasks: TaskOwner) -> None:
         """Nothing is to be begun: whoever asks for output reads it."""
 
     def __iter__(self) -> Iterator[Output]:
@@ -105,7 +105,7 @@ class CommandHandle(Generic[OutputT]):
             self._hand_out(output, (on_stdout, on_stderr, on_pty))
         return self._log.conclude()
 
-    def finish(self) -> CommandResult[OutputT]:
+    def _finish(self) -> CommandResult[OutputT]:
         """Read to the end, whatever happens close the stream, and return the result."""
         try:
             return self.wait()
