@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support.commands import run
 from support.live import LiveServer
 
 
@@ -34,3 +35,12 @@ def sdk(server: LiveServer) -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="session")
 def contract_dir() -> Path:
     return Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def js_dir(contract_dir: Path) -> Path:
+    folder = contract_dir / "js"
+    installed, lock = folder / "node_modules/.package-lock.json", folder / "package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        run(["npm", "ci", "--no-audit", "--no-fund"], folder)
+    return folder
