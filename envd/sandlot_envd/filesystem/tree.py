@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sandlot_envd.filesystem import inotify
 from sandlot_envd.filesystem.entries import describe
 from sandlot_envd.filesystem.inbox import Inbox
@@ -34,7 +36,7 @@ class Tree:
         self._with_entries = with_entries
         self._moves: dict[int, str] = {}
 
-    def tell(self, name: str, kind: str, names: Names) -> None:
+    def tell(self, name: str, kind: str, read_names: Callable[[], Names]) -> None:
         """Put one change into the inbox, with its entry where one is wanted and there.
 
         A removed or renamed one never has it: what stands in its place now is something else.
@@ -42,16 +44,16 @@ class Tree:
         entry = None
         if self._with_entries and kind in (CREATED, WRITTEN, CHANGED):
             try:
-                entry = describe(self.locate(name), names)
+                entry = describe(self.locate(name), read_names())
             except OSError:
                 entry = None
         self.inbox.put(name or ".", kind, entry)
 
-    def tell_all(self, name: str, mask: int, names: Names) -> None:
+    def tell_all(self, name: str, mask: int, read_names: Callable[[], Names]) -> None:
         """Put what one kernel event means into the inbox."""
         for bits, kind in KINDS:
             if mask & bits:
-                self.tell(name, kind, names)
+                self.tell(name, kind, read_names)
 
     def locate(self, name: str) -> str:
         """Return the full path of a name below the root."""

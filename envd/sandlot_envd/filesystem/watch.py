@@ -33,7 +33,7 @@ class Watch:
         self._members: dict[int, Members] = {}
         self._trees: set[Tree] = set()
         self._backlog: deque[inotify.Event] = deque()
-        self._names = Names()
+        self._names: Names | None = None
 
     # -- who watches what
 
@@ -146,9 +146,15 @@ class Watch:
         return events
 
     def _work_off(self) -> None:
-        self._names = Names()
+        self._names = None
         while self._backlog:
             self._dispatch(self._backlog.popleft())
+
+    def _read_names(self) -> Names:
+        """Return the names of users, read once for what is worked off at once, and only when a client wants them."""
+        if self._names is None:
+            self._names = Names()
+        return self._names
 
     def _dispatch(self, event: inotify.Event) -> None:
         wd, mask, _, name = event
@@ -166,14 +172,14 @@ class Watch:
                 self._tell_of_itself(tree, folder, mask)
         else:
             for tree, folder in members.items():
-                tree.tell_all(join(folder, name), mask, self._names)
+                tree.tell_all(join(folder, name), mask, self._read_names)
             if mask & inotify.ISDIR:
                 self._follow(members, event)
 
     def _tell_of_itself(self, tree: Tree, folder: str, mask: int) -> None:
         """Something happened to a watched folder. For those below the root their parent has told it."""
         if folder == "":
-            tree.tell_all("", mask, self._names)
+            tree.tell_all("", mask, self._read_names)
             if mask & inotify.MOVE_SELF:
                 self._leave(tree, tuple(tree.wds))  # nobody knows where to; E2B, too, tells nothing more
         elif mask & inotify.MOVE_SELF and tree.abandon_move(folder):
@@ -232,9 +238,9 @@ class Watch:
             return False  # gone again: the kernel tells
         has_content = stat.S_ISREG(info.st_mode) and info.st_size > 0
         for tree, name in members.items():
-            tree.tell(name, CREATED, self._names)
+            tree.tell(name, CREATED, self._read_names)
             if has_content and not is_written:
-                tree.tell(name, WRITTEN, self._names)
+                tree.tell(name, WRITTEN, self._read_names)
         return stat.S_ISDIR(info.st_mode)
 
 
