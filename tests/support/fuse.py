@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import select
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,21 +29,26 @@ def mount_fuse(path: Path) -> Iterator[None]:
     if libc.mount(b"sandlot-test", bytes(path), b"fuse", 0, options):
         os.close(device)
         raise OSError(ctypes.get_errno(), "cannot mount FUSE")
-    server = threading.Thread(target=_serve, args=(device,))
+    ended = threading.Event()
+    server = threading.Thread(target=_serve, args=(device, ended))
     server.start()
     try:
         yield
     finally:
         libc.umount2(bytes(path), 2)
+        ended.set()
         server.join()
         os.close(device)
 
 
-def _serve(device: int) -> None:
-    while True:
+def _serve(device: int, ended: threading.Event) -> None:
+    while not ended.is_set():
+        # Not an endless read: the mount lives on while any namespace that was made meanwhile has a copy.
+        if not select.select([device], [], [], 0.1)[0]:
+            continue
         try:
             request = os.read(device, 1 << 17)
-        except OSError:  # unmounted
+        except OSError:
             return
         _, opcode, unique = unpack_from("IIQ", request)
         body = ANSWERS.get(opcode, b"")
