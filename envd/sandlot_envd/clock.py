@@ -10,6 +10,10 @@ import asyncio
 from collections.abc import Callable
 
 
+MAX_FROZEN_S = 300.0
+"""A control plane that dies between freezing and pausing must not leave a sandbox whose deadlines never come."""
+
+
 class Timer:
     """A call to be made after some seconds of the sandbox's own time."""
 
@@ -49,6 +53,7 @@ class Clock:
     def __init__(self) -> None:
         self._lost = 0.0
         self._frozen_at: float | None = None
+        self._watchdog: asyncio.TimerHandle | None = None
         self._timers: set[Timer] = set()
 
     def now(self) -> float:
@@ -69,10 +74,15 @@ class Clock:
         self._timers.discard(timer)
 
     def freeze(self) -> None:
-        """Let time stand still. Harmless when it does already."""
+        """Let time stand still. Harmless when it does already.
+
+        Who says so must say when it goes on; after `MAX_FROZEN_S` in which the agent itself was running, nobody will.
+        """
         if self._frozen_at is not None:
             return
-        self._frozen_at = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self._frozen_at = loop.time()
+        self._watchdog = loop.call_later(MAX_FROZEN_S, self.unfreeze)
         for timer in self._timers:
             timer.disarm()
 
@@ -82,5 +92,7 @@ class Clock:
             return
         self._lost += asyncio.get_running_loop().time() - self._frozen_at
         self._frozen_at = None
+        if self._watchdog is not None:
+            self._watchdog.cancel()
         for timer in self._timers:
             timer.arm()

@@ -99,9 +99,8 @@ def _read_env(body: dict[str, object], name: str, before: dict[str, str]) -> dic
 
 def _introduce(state: AgentState, sandbox_id: str, template_id: str) -> None:
     """Tell the sandbox's programs where they are, as E2B does: by variables and by files."""
-    state.internal_env = {"E2B_SANDBOX": "true"}
-    if sandbox_id:
-        state.internal_env |= {"E2B_SANDBOX_ID": sandbox_id, "E2B_TEMPLATE_ID": template_id}
+    told = {"E2B_SANDBOX": "true", "E2B_SANDBOX_ID": sandbox_id, "E2B_TEMPLATE_ID": template_id}
+    state.internal_env |= {name: value for name, value in told.items() if value}
     try:
         os.makedirs(RUN_DIR, exist_ok=True)
         for name, value in state.internal_env.items():

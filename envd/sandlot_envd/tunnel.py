@@ -18,8 +18,10 @@ def routes(state: AgentState) -> Routes:
     """Return /tunnel, a control route."""
 
     async def tunnel(request: Request) -> Response:
-        if request.headers.get("upgrade", "").lower() != TUNNEL_PROTOCOL:
-            raise BadRequest(f"this route wants 'Upgrade: {TUNNEL_PROTOCOL}'")
+        headers = request.headers
+        wants_upgrade = "upgrade" in headers.get("connection", "").lower()
+        if not wants_upgrade or headers.get("upgrade", "").lower() != TUNNEL_PROTOCOL:
+            raise BadRequest(f"this route wants 'Connection: Upgrade' and 'Upgrade: {TUNNEL_PROTOCOL}'")
         inner = await dial(_read_port(request))
         if inner is None:
             return answer_json({"code": 502, "message": "port is not open"}, 502)
@@ -34,7 +36,7 @@ def routes(state: AgentState) -> Routes:
 
 def _read_port(request: Request) -> int:
     text = request.query.get("port", "")
-    if not text.isdigit() or not 0 < int(text) < 65536:
+    if not (text.isascii() and text.isdigit() and len(text) < 6) or not 0 < int(text) < 65536:
         raise BadRequest(f"'{text}' is not a port")
     return int(text)
 

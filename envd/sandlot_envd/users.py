@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from stat import S_ISREG
+
 from sandlot_envd.errors import Unauthenticated
 
 PASSWD = "/etc/passwd"  # noqa: S105 - a file
@@ -21,16 +24,34 @@ class User:
         self.groups = groups
 
 
-ROOT = User("root", 0, 0, "/root", [0])
+ROOT = User("root", 0, 0, "/", [0])
+"""Of an image that names no users at all."""
+
+MAX_SIZE = 4 << 20
+MAX_ID = 2**32 - 2
 
 
 def _rows(path: str, fields: int) -> list[list[str]]:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            rows = [line.rstrip("\n").split(":") for line in file]
-    except OSError:
-        return []
+    rows = [line.split(":") for line in _read(path).splitlines()]
     return [row for row in rows if len(row) >= fields]
+
+
+def _read(path: str) -> str:
+    """Return a file's text, "" where there is none. What is no plain file could keep the agent waiting for ever."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        return os.read(fd, MAX_SIZE).decode("utf-8", "surrogateescape") if S_ISREG(os.fstat(fd).st_mode) else ""
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= MAX_ID
 
 
 def find_user(name: str) -> User:
@@ -39,7 +60,7 @@ def find_user(name: str) -> User:
     A sandbox without /etc/passwd has root alone.
     """
     for row in _rows(PASSWD, 6):
-        if row[0] == name and row[2].isdigit() and row[3].isdigit():
+        if row[0] == name and _is_id(row[2]) and _is_id(row[3]):
             uid, gid = int(row[2]), int(row[3])
             return User(name, uid, gid, row[5] or "/", _find_groups(name, gid))
     if name == "root":
@@ -48,7 +69,7 @@ def find_user(name: str) -> User:
 
 
 def _find_groups(name: str, gid: int) -> list[int]:
-    member = [int(row[2]) for row in _rows(GROUP, 4) if row[2].isdigit() and name in row[3].split(",")]
+    member = [int(row[2]) for row in _rows(GROUP, 4) if _is_id(row[2]) and name in row[3].split(",")]
     return sorted({gid, *member})
 
 

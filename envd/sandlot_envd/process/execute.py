@@ -47,7 +47,9 @@ def execute(program: Program, argv: list[str], stdio: tuple[int, int, int], on_t
             pid = _fork(program, argv, stdio, on_terminal, (told, tell))
         finally:
             os.close(tell)
-        failure = os.read(told, 4096)
+        failure = b""
+        while data := os.read(told, 4096):  # it comes in several pieces; its end is the exec itself
+            failure += data
     finally:
         os.close(told)
     if failure:

@@ -67,15 +67,22 @@ class Processes:
         user = call.find_user()
         config = _read_config(message)
         tag = read_text(message, "tag") if message.get("tag") is not None else None
-        cwd = resolve(config.get("cwd", ""), user, self._state.default_workdir)
-        if not os.path.exists(cwd):
-            raise BadRequest(f"cwd '{cwd}' does not exist")
+        cwd = self._find_cwd(config.get("cwd", ""), user)
         argv = [config["cmd"], *config.get("args", [])]
         env = self._layer_env(user, config.get("envs", {}))
         program = Program(argv, env, cwd, user, alone=not self._state.threads.are_busy)
         process = Process(_spawn(program, message), config, tag, self._state.clock)
         self._registry.add(process)
         return process
+
+    def _find_cwd(self, wanted: str, user: User) -> str:
+        """Return where a process starts; an image without the user's home has its root, unless another was asked for."""
+        cwd = resolve(wanted, user, self._state.default_workdir)
+        if os.path.exists(cwd):
+            return cwd
+        if wanted:
+            raise BadRequest(f"cwd '{cwd}' does not exist")
+        return "/"
 
     def _layer_env(self, user: User, own: dict[str, str]) -> dict[str, str]:
         """Later layers win: the image's, the user's, the sandbox's, the call's."""
