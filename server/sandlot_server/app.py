@@ -58,6 +58,7 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     async with run_server(settings) as server:
+        (settings.home / "url").write_text(f"{server.url}\n")  # where a client without settings looks
         log.info("ready on %s", server.url)
         await ended.wait()
         log.info("ending; sandboxes go on running")

@@ -18,7 +18,7 @@ from pathlib import Path
 CLIENT = Path(__file__).parents[1]
 SOURCE = CLIENT / "_async"
 TARGET = CLIENT / "_sync"
-TESTS = CLIENT.parents[1] / "tests" / "unit" / "client"
+TESTS = CLIENT.parents[1] / "tests"
 
 BY_HAND = ("command_handle", "input_handle", "io", "watch_handle")
 """Modules of `_async` whose twins in `_sync_support` are written by hand."""
@@ -67,7 +67,8 @@ class Translator:
 def plan() -> dict[Path, Path]:
     """Return what is translated into what."""
     modules = {path: TARGET / path.name for path in SOURCE.glob("*.py") if path.stem not in BY_HAND}
-    tests = {path: path.with_name(path.name.replace("async", "sync")) for path in TESTS.glob("test_async_*.py")}
+    sources = [*TESTS.glob("unit/client/test_async_*.py"), *TESTS.glob("e2e/test_async_client.py")]
+    tests = {path: path.with_name(path.name.replace("async", "sync")) for path in sources}
     return {**modules, **tests}
 
 
