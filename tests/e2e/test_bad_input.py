@@ -122,7 +122,7 @@ def test_a_body_that_is_cut_off(server: LiveServer) -> None:
         b"GET http://other/health HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
         b"POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"GET /health HTTP/1.1\r\nHost: localhost\r\nE2b-Sandbox-Id: a\r\nE2b-Sandbox-Id: b\r\nE2b-Sandbox-Port: 1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: a\r\nE2b-Sandbox-Id: a\r\nE2b-Sandbox-Id: b\r\nE2b-Sandbox-Port: 1\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
 )

@@ -76,7 +76,7 @@ class Processes:
         return process
 
     def _find_cwd(self, wanted: str, user: User) -> str:
-        """Return where a process starts; an image without the user's home has its root, unless another was asked for."""
+        """Return where a process starts: in an image without the user's home at its root, unless told otherwise."""
         cwd = resolve(wanted, user, self._state.default_workdir)
         if os.path.exists(cwd):
             return cwd
