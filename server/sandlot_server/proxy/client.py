@@ -27,7 +27,7 @@ class ClientConnection(asyncio.Protocol):
     """HTTP/1.1 towards a client. Every request on it is framed, authorised and routed on its own."""
 
     __slots__ = (
-        "_buffer", "_exchange", "_is_advancing", "_is_held", "_is_lingering", "_is_paused", "_is_secure", "_served",
+        "_buffer", "_checked", "_exchange", "_is_advancing", "_is_held", "_is_lingering", "_is_paused", "_is_secure", "_served",
         "door", "forwarded", "is_write_paused", "since", "transport",
     )  # fmt: skip
 
@@ -35,6 +35,8 @@ class ClientConnection(asyncio.Protocol):
         self.door = door
         self._is_secure = is_secure
         self._buffer = b""
+        self._checked = 0
+        """How much of an incomplete head has been looked at: one that comes byte by byte must not cost its square."""
         self._exchange: Exchange | None = None
         self._is_advancing = False
         self._is_held = False
@@ -176,6 +178,9 @@ class ClientConnection(asyncio.Protocol):
                 self.abort()
         elif self._exchange is not None:
             self._sweep_body(waited)
+        elif self.is_write_paused:
+            if waited > limits.linger_s:
+                self.abort()  # it goes on asking and takes no answers
         elif self._buffer:
             if waited > limits.head_s:
                 self._answer_and_linger(pages.refused(408, "The request's head did not arrive in time"))
@@ -202,11 +207,13 @@ class ClientConnection(asyncio.Protocol):
         data = self._buffer
         if data[:1] == b"\r":
             data = self._buffer = data.removeprefix(b"\r\n")  # some clients end a body with an extra line break
-        end = data.find(b"\r\n\r\n")
+        end = data.find(b"\r\n\r\n", max(0, self._checked - 3))
         try:
             if end < 0:
-                check_incomplete(data)
+                check_incomplete(data, max(0, self._checked - 1))
+                self._checked = len(data)
                 return False
+            self._checked = 0
             plan = self.door.planner.read(data[: end + 2])
         except HeadError as error:
             self._answer_and_linger(pages.refused(error.status, error.message))
@@ -243,8 +250,11 @@ class ClientConnection(asyncio.Protocol):
             if waited > self.door.limits.linger_s:
                 self.abort()
             return
-        is_api = not exchange.target.sandbox_id
-        if is_api and exchange.takes_body and not exchange.reply.began and waited > self.door.limits.api_body_s:
+        if not exchange.takes_body or waited <= self.door.limits.api_body_s:
+            return
+        if exchange.reply.done:
+            exchange.abort()  # it has its answer, and nobody wants the rest any more
+        elif not exchange.target.sandbox_id and not exchange.reply.began:
             exchange.refuse(pages.refused(408, "The request's body did not arrive in time"))
 
     def _update_reading(self) -> None:

@@ -67,7 +67,12 @@ class FrontDoor:
             self.now = loop.time()
             self.spawn(self._sweep_for_ever())
         server = await loop.create_server(
-            lambda: ClientConnection(self, is_secure=tls is not None), host, port, ssl=tls, backlog=_BACKLOG
+            lambda: ClientConnection(self, is_secure=tls is not None),
+            host,
+            port,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else self.limits.handshake_s,
+            backlog=_BACKLOG,
         )
         self._servers.append(server)
         bound: int = server.sockets[0].getsockname()[1]

@@ -148,11 +148,11 @@ def _parse_response(head: bytes) -> Response:
     return Response(status, line, old, fields, as_is, fields.content_length or 0 if is_plain else -1)
 
 
-def check_incomplete(data: bytes) -> None:
-    """Raise HeadError when the beginning of a head can no longer become a valid one."""
+def check_incomplete(data: bytes, start: int = 0) -> None:
+    """Raise HeadError when the beginning of a head can no longer become a valid one; before `start` it was checked."""
     if len(data) > MAX_HEAD:
         raise HeadError("The request's head is too large", 431)
-    if _BARE_BREAK.search(data):
+    if _BARE_BREAK.search(data, start):
         raise HeadError("Malformed request head")
 
 

@@ -17,10 +17,12 @@ class Limits:
     """A request's head must be complete this long after its first byte."""
     first_byte_s: float = 60.0
     """A new connection must send its first byte within this time."""
+    handshake_s: float = 10.0
+    """A TLS handshake must be over after this time."""
     idle_s: float = 620.0
     """A connection is closed after so long without a request; longer than clients keep theirs."""
     api_body_s: float = 60.0
-    """An API request's body must not pause for longer."""
+    """An API request's body must not pause for longer, nor any body whose request has its answer already."""
     linger_s: float = 20.0
     """Time for a client to take the last answer before its connection is cut."""
     buffer_bytes: int = 64 * 1024

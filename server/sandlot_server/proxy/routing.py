@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from sandlot_protocol.http import CONTROL_ROUTES, ENVD_PORT
 
-_HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::[0-9]{1,5})?")
-_SANDBOX_ID: Final = re.compile(r"[a-z0-9]+")
+_HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,254})(?::[0-9]{1,5})?")
+_SANDBOX_ID: Final = re.compile(r"[a-z0-9]{1,64}")
 _PLAIN_PATH: Final = re.compile(rb"(?:/(?!\.)[A-Za-z0-9_.-]++)*+/?")
 _MAX_DECODINGS: Final = 8
 _API_PATH: Final = re.compile(rb"/(?:v[0-9]+|sandboxes|templates|snapshots|volumes|secrets|teams)(?:[/?]|$)")

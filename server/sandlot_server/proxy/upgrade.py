@@ -30,10 +30,7 @@ class _Side(asyncio.Protocol):
 
     @override
     def eof_received(self) -> bool:
-        if self._other.can_write_eof() and not self._other.is_closing():
-            self._other.write_eof()
-            return True
-        return False
+        return self._splice.end_half(self._other)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -51,7 +48,7 @@ class _Side(asyncio.Protocol):
 class Splice:
     """Two connections joined; one's end is the other's."""
 
-    __slots__ = ("_client", "_ended", "_on_end", "_stats", "_upstream")
+    __slots__ = ("_client", "_ended", "_halves", "_on_end", "_stats", "_upstream")
 
     def __init__(
         self, client: asyncio.Transport, upstream: asyncio.Transport, stats: Stats, on_end: Callable[[Splice], None]
@@ -59,21 +56,26 @@ class Splice:
         self._stats = stats
         self._on_end = on_end
         self._ended = False
+        self._halves = 0
         self._client = _Side(self, client, is_client=True)
         self._upstream = _Side(self, upstream, is_client=False)
         self._client.join(self._upstream)
         self._upstream.join(self._client)
         stats.tunnels += 1
 
-    def start(self, to_client: bytes, to_upstream: bytes) -> None:
-        """Take over both connections; the two arguments are what has been read already."""
+    def start(self, to_client: bytes, to_upstream: bytes, *, client_is_full: bool, upstream_is_full: bool) -> None:
+        """Take over both connections; the first two arguments are what has been read already.
+
+        A connection that is full took less than was written to it. It calls when it has room, but not twice that it
+        has none: without being held back from the start, the other one could fill all memory.
+        """
         client, upstream = self._client.transport, self._upstream.transport
         client.set_protocol(self._client)
         upstream.set_protocol(self._upstream)
+        _hold_reading(upstream, client_is_full)
+        _hold_reading(client, upstream_is_full)
         client.write(to_client)
         upstream.write(to_upstream)
-        for transport in (client, upstream):
-            transport.resume_reading()
 
     def count(self, size: int, *, from_client: bool) -> None:
         """Account for bytes that pass."""
@@ -87,6 +89,14 @@ class Splice:
         self._client.transport.abort()
         self._upstream.transport.abort()
 
+    def end_half(self, other: asyncio.Transport) -> bool:
+        """One side sends no more: so does the other. Return whether its connection stays open for the answer."""
+        self._halves += 1
+        if self._halves == 2 or not other.can_write_eof() or other.is_closing():
+            return False
+        other.write_eof()
+        return True
+
     def end(self, side: _Side, error: Exception | None) -> None:
         """One connection is over: let the other one send what it has, and end."""
         other = self._upstream if side is self._client else self._client
@@ -98,3 +108,10 @@ class Splice:
             self._ended = True
             self._stats.tunnels -= 1
             self._on_end(self)
+
+
+def _hold_reading(transport: asyncio.Transport, hold: bool) -> None:
+    if hold:
+        transport.pause_reading()
+    else:
+        transport.resume_reading()

@@ -124,11 +124,14 @@ class Lane:
         if not self._is_trusted and not is_repeatable:
             self.drain()  # an idle connection may be all that a server with one thread waits for
             return None
+        # The sweep comes late when the loop was busy; a server of ours in the same loop is then about to close, too.
+        oldest = asyncio.get_running_loop().time() - self._keep_s
         while self._idle:
             upstream = self._idle.pop()
             upstream.lane = None
-            if not upstream.transport.is_closing():
+            if upstream.idle_since >= oldest and not upstream.transport.is_closing():
                 return upstream
+            upstream.discard()
         return None
 
     async def connect(self) -> Upstream:

@@ -178,8 +178,7 @@ async def test_a_body_cut_off_is_cut_off_for_the_upstream(house: House) -> None:
         "/init", "/freeze", "/unfreeze", "/collapse", "/fsfreeze", "/fsthaw", "/upgrade", "/tunnel?port=22", "/init/",
         "//init", "/./init", "/x/../init", "/INIT", "/%69nit", "/%2569nit", "/%252569nit", "/init;x=y", "/;/init",
         "/%2finit", "/..%2finit", "/x%2f..%2finit", "\\init", "/\\init", "/%5cinit", "/init%00", "/init%20",
-        "/%2finit", "/..%2finit", "/x%2f..%2finit", "\\init", "/\\init", "/%5cinit", "/init%00", "/init%20",
-        "/init%3fx",
+        "/init%3fx", "/init%23x", "/init?x", "/%2e/init", "/%2e%2e/init", "/init/.", "/init/x/..", "/init%2f",
     ],
 )  # fmt: skip
 async def test_reserved_routes_stay_reserved_however_they_are_written(house: House, path: str) -> None:
