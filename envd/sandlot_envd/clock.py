@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-
 MAX_FROZEN_S = 300.0
 """A control plane that dies between freezing and pausing must not leave a sandbox whose deadlines never come."""
 

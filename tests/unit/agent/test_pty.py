@@ -88,10 +88,12 @@ async def test_resize_reaches_the_foreground(agent: Agent) -> None:
 async def test_keys_that_are_signals(agent: Agent) -> None:
     async with shell(agent) as events:
         terminal = await opened(agent, events)
+        await terminal.wait_for(b"$ ")
         await terminal.type("cat\n")
         await terminal.type("meow\n")
         await terminal.wait_for(b"meow\r\nmeow\r\n")  # once by the terminal, once by cat, which is at work then
         await terminal.type("\x03")
+        await terminal.wait_for(b"$ ")  # cat may take what is typed before it has died
         await terminal.type("echo still $((1+1))\n")
         await terminal.wait_for(b"still 2")
         await terminal.type("\x04")
