@@ -15,7 +15,11 @@ from sandlot_protocol.signing import Operation, sign
 
 
 def check_access(state: AgentState, request: Request, operation: Operation) -> None:
-    """Raise Unauthenticated unless this request may do `operation`; the order of the checks is E2B's."""
+    """Raise Unauthenticated unless this request may do `operation`; the order of the checks is E2B's.
+
+    Raises BadRequest for an expiration that is no number.
+    """
+    expiration = _read_expiration(request.query.get("signature_expiration"))
     token = state.access_token
     if token is None:
         return
@@ -23,25 +27,26 @@ def check_access(state: AgentState, request: Request, operation: Operation) -> N
         if not equals(given, token):
             raise Unauthenticated("access token present in header but does not match")
         return
-    _check_signature(request, operation, token)
+    _check_signature(request, operation, token, expiration)
 
 
-def _check_signature(request: Request, operation: Operation, token: str) -> None:
+def _check_signature(request: Request, operation: Operation, token: str, expiration: int | None) -> None:
     query = request.query
-    if not query.get("signature"):
+    given = query.get("signature")
+    if given is None:
         raise Unauthenticated("missing signature query parameter")
-    expiration = _read_expiration(query.get("signature_expiration"))
-    wanted = sign(query.get("path", ""), operation, query.get("username", ""), token, expiration)
-    if not equals(query["signature"], wanted):
+    if not equals(given, sign(query.get("path", ""), operation, query.get("username", ""), token, expiration)):
         raise Unauthenticated("invalid signature")
-    if expiration is not None and expiration < time.time():
+    if expiration is not None and expiration < int(time.time()):
         raise Unauthenticated("signature is already expired")
 
 
 def _read_expiration(text: str | None) -> int | None:
-    if not text:
+    """Return unix seconds; raises BadRequest for what is not a number of 64 bits."""
+    if text is None:
         return None
-    if not text.lstrip("-").isascii() or not text.lstrip("-").isdigit() or len(text) > 18:
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
         raise BadRequest("signature_expiration is not a number")
     return int(text)
 

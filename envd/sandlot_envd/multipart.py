@@ -1,4 +1,4 @@
-"""multipart/form-data, parsed as it streams in: the parts' bodies are never held whole."""
+"""multipart/form-data (RFC 7578), parsed as it streams in: the parts' bodies are never held whole."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from collections.abc import AsyncIterator
 from sandlot_envd.errors import BadRequest
 
 MAX_PART_HEAD = 16 * 1024
+MAX_BOUNDARY = 200
+"""The RFC allows 70 characters; E2B's parser takes whatever comes."""
+
+MAX_PADDING = 1024
+"""White space that may stand between a delimiter and the end of its line."""
+
+_SPECIAL = frozenset('()<>@,;:\\"/[]?=')
 
 
 class Part:
@@ -30,78 +37,109 @@ class Reader:
         self._body = body
         self._delimiter = b"\r\n--" + boundary
         # As if a line had ended before: the first delimiter may stand at the very start.
-        self._buffer = bytearray(b"\r\n")
-        self._in_body = False
+        self._buffer = b"\r\n"
+        self._at = 0
+        self._skip = 0
+        self._in_body = True
+        self._is_over = False
+
+    async def parts(self) -> AsyncIterator[Part]:
+        """Yield the parts in order; what a consumer leaves unread is skipped, as is what precedes the first."""
+        while True:
+            async for _ in self.read_body():
+                pass
+            if self._is_over:
+                return
+            yield await self._read_head()
 
     async def _fill(self) -> None:
         try:
-            self._buffer += await self._body.__anext__()
+            data = await anext(self._body)
         except StopAsyncIteration:
-            raise BadRequest("the multipart body ends before its last delimiter") from None
-
-    async def parts(self) -> AsyncIterator[Part]:
-        """Yield the parts in order; what a consumer leaves unread is skipped."""
-        await self._skip_body()
-        while not await self._is_last():
-            yield await self._read_head()
-            if self._in_body:
-                await self._skip_body()
-
-    async def _skip_body(self) -> None:
-        async for _ in self.read_body():
-            pass
-
-    async def _is_last(self) -> bool:
-        """After a delimiter: two dashes end the whole body, white space and a line end begin a part."""
-        while b"\n" not in self._buffer and not self._buffer.startswith(b"--"):
-            if len(self._buffer) > MAX_PART_HEAD:
-                raise BadRequest("malformed multipart delimiter")
-            await self._fill()
-        if self._buffer.startswith(b"--"):
-            return True
-        line, _, rest = self._buffer.partition(b"\n")
-        if line.strip():
-            raise BadRequest("malformed multipart delimiter")
-        self._buffer = rest
-        return False
+            raise BadRequest("malformed multipart body: it ends before its last delimiter") from None
+        self._buffer = self._buffer[self._at :] + data
+        self._at = 0
 
     async def _read_head(self) -> Part:
-        # A part without any header begins with the empty line itself.
-        self._buffer[:0] = b"\r\n"
-        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
-            if len(self._buffer) > MAX_PART_HEAD:
-                raise BadRequest("the head of a multipart part is too large")
+        while (end := self._find_head_end()) < 0:
+            if len(self._buffer) - self._at > MAX_PART_HEAD:
+                raise BadRequest("malformed multipart body: the head of a part is too large")
             await self._fill()
-        head = bytes(self._buffer[:end])
-        del self._buffer[: end + 4]
+        head = self._buffer[self._at : end]
+        # The line end between head and body may be that of a delimiter, when there is no body at all.
+        self._at, self._skip = end, 2
         self._in_body = True
-        field, filename = _parse_disposition(head)
-        return Part(field, filename, self)
+        return Part(*_parse_head(head), self)
+
+    def _find_head_end(self) -> int:
+        """Return where the empty line begins, -1 when it is not there yet. A part may have no headers at all."""
+        if self._buffer.startswith(b"\r\n", self._at):
+            return self._at
+        end = self._buffer.find(b"\r\n\r\n", self._at)
+        return end if end < 0 else end + 2
 
     async def read_body(self) -> AsyncIterator[bytes]:
-        """Yield what comes before the next delimiter."""
-        keep = len(self._delimiter) - 1
-        while (end := self._buffer.find(self._delimiter)) < 0:
-            ready = len(self._buffer) - keep
-            if ready > 0:
-                data = bytes(self._buffer[:ready])
-                del self._buffer[:ready]
+        """Yield what comes before the next delimiter, nothing once that is behind."""
+        while self._in_body:
+            start, end = self._search()
+            data = self._buffer[self._at + self._skip : start]
+            self._skip = max(0, self._skip - (start - self._at))
+            self._at = start
+            if end:
+                self._is_over = self._buffer.endswith(b"--", start, end)
+                self._at, self._in_body = end, False
+            if data:
                 yield data
-            await self._fill()
-        data = bytes(self._buffer[:end])
-        del self._buffer[: end + len(self._delimiter)]
-        self._in_body = False
-        if data:
-            yield data
+            elif not end:
+                await self._fill()
+
+    def _search(self) -> tuple[int, int]:
+        """Return where certain data ends and, if that is a delimiter, where it ends itself, else 0."""
+        position = self._at
+        while (start := self._buffer.find(self._delimiter, position)) >= 0:
+            end = self._judge(start + len(self._delimiter))
+            if end is None:
+                return start, 0
+            if end:
+                return start, end
+            position = start + 1
+        # The last bytes may be the beginning of a delimiter, but only from a line end on.
+        start = self._buffer.find(b"\r", max(self._at, len(self._buffer) - len(self._delimiter) + 1))
+        return (len(self._buffer) if start < 0 else start), 0
+
+    def _judge(self, position: int) -> int | None:
+        """Return where the delimiter that reaches to `position` ends, 0 when it is none, None when more must come.
+
+        Two dashes end the whole body; else nothing but white space may stand before the end of the line.
+        """
+        rest = self._buffer[position : position + MAX_PADDING]
+        if rest.startswith(b"--"):
+            return position + 2
+        line, newline, _ = rest.partition(b"\n")
+        if newline:
+            return 0 if line.strip(b" \t\r") else position + len(line) + 1
+        is_open = rest == b"-" or (len(rest) < MAX_PADDING and not rest.strip(b" \t\r"))
+        return None if is_open else 0
 
 
-def _parse_disposition(head: bytes) -> tuple[str, str]:
+def _parse_head(head: bytes) -> tuple[str, str]:
+    """Return the field and the file name."""
     for line in head.decode("utf-8", "surrogateescape").split("\r\n"):
         name, _, value = line.partition(":")
         if name.strip().lower() == "content-disposition":
             parameters = parse_parameters(value)
-            return parameters.get("name", ""), parameters.get("filename", "")
+            return parameters.get("name", ""), _read_extended(parameters) or parameters.get("filename", "")
     return "", ""
+
+
+def _read_extended(parameters: dict[str, str]) -> str:
+    """Return the name that `filename*` gives in RFC 5987's form, "" without one."""
+    charset, _, rest = parameters.get("filename*", "").partition("'")
+    if charset.lower() not in ("utf-8", "us-ascii"):
+        return ""
+    from urllib.parse import unquote
+
+    return unquote(rest.partition("'")[2], errors="surrogateescape")
 
 
 def parse_parameters(value: str) -> dict[str, str]:
@@ -111,19 +149,20 @@ def parse_parameters(value: str) -> dict[str, str]:
     while rest:
         name, _, rest = rest.partition("=")
         text, rest = _take_value(rest.lstrip())
-        parameters.setdefault(name.strip(" ;").lower(), text)
-        rest = rest.lstrip(" ;")
+        parameters.setdefault(name.strip(" \t;").lower(), text)
+        rest = rest.lstrip(" \t;")
     return parameters
 
 
 def _take_value(text: str) -> tuple[str, str]:
+    """Return the value at the start of `text` and what follows it."""
     if not text.startswith('"'):
         value, _, rest = text.partition(";")
         return value.strip(), rest
     chars, index = [], 1
     while index < len(text) and text[index] != '"':
-        # Only what a quoted string must escape: other backslashes belong to the name.
-        if text[index] == "\\" and text[index + 1 : index + 2] in ('"', "\\"):
+        # A backslash before anything but a special character belongs to the name, as in C:\dev.
+        if text[index] == "\\" and text[index + 1 : index + 2] in _SPECIAL:
             index += 1
         chars.append(text[index])
         index += 1
@@ -133,6 +172,6 @@ def _take_value(text: str) -> tuple[str, str]:
 def find_boundary(content_type: str) -> bytes:
     """Return the boundary that a Content-Type names; raises BadRequest without one."""
     boundary = parse_parameters(content_type).get("boundary", "")
-    if not boundary or len(boundary) > 200:
-        raise BadRequest("multipart/form-data without a boundary")
+    if not boundary or len(boundary) > MAX_BOUNDARY:
+        raise BadRequest("multipart body without a usable boundary in its Content-Type")
     return boundary.encode("latin-1", "replace")

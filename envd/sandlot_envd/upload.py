@@ -1,135 +1,110 @@
-"""POST /files: files are written in place, as they stream in."""
+"""POST /files: one file or many, written as they stream in."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import stat
 import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
 from sandlot_envd.access import check_access, find_request_user
-from sandlot_envd.errors import BadRequest, translate
+from sandlot_envd.encodings import is_gzip
+from sandlot_envd.errors import BadRequest
 from sandlot_envd.filesystem.entries import show
-from sandlot_envd.filesystem.folders import make_folders
 from sandlot_envd.http import Request, Response, answer_json
-from sandlot_envd.multipart import Reader, find_boundary
+from sandlot_envd.multipart import Part, Reader, find_boundary
 from sandlot_envd.paths import resolve
 from sandlot_envd.state import AgentState
 from sandlot_envd.users import User
-from sandlot_envd.xattrs import parse_headers, read_metadata, replace_metadata
+from sandlot_envd.writing import write_file
+from sandlot_envd.xattrs import parse_headers
 
-BUFFER = 1024 * 1024
-"""Bytes gathered before a write; a smaller file is written at once, which watchers see as one event."""
+STEP = 256 * 1024
+"""Bytes unpacked at once."""
 
 
 async def upload(state: AgentState, request: Request) -> Response:
     """Write what the request carries and answer with what was written. Raises AgentError."""
     check_access(state, request, "write")
-    user = find_request_user(state, request)
-    metadata = parse_headers(request.headers)
+    body = _unpack(request.body) if is_gzip(request.headers.get("content-encoding")) else request.body
+    delivery = Delivery(state, request, find_request_user(state, request), parse_headers(request.headers))
     content_type = request.headers.get("content-type", "")
-    body = _decode(request)
     kind = content_type.partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        written = await _write_parts(state, request, Reader(body, find_boundary(content_type)), user, metadata)
-    elif kind == "application/octet-stream":
-        if not request.query.get("path"):
-            raise BadRequest("an application/octet-stream upload needs a path")
-        path = resolve(request.query["path"], user, state.default_workdir)
-        written = [await write_file(path, body, user, metadata)]
+    if kind == "application/octet-stream":
+        await delivery.take_body(body)
+    elif kind in ("multipart/form-data", "multipart/mixed"):
+        await delivery.take_parts(Reader(body, find_boundary(content_type)))
     else:
-        raise BadRequest(f"unsupported content type '{kind}': use multipart/form-data or application/octet-stream")
-    return answer_json(written)
+        raise BadRequest(
+            f"unsupported content type: '{kind[:100]}', expected multipart/form-data or application/octet-stream"
+        )
+    return answer_json(delivery.written)
 
 
-def _decode(request: Request) -> AsyncIterator[bytes]:
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding == "gzip":
-        return _decompress(request.body)
-    if encoding not in ("identity", ""):
-        raise BadRequest(f"unsupported content encoding '{encoding}': use gzip or none")
-    return request.body
+class Delivery:
+    """The files of one upload. `written` is what the client is told of them."""
+
+    def __init__(self, state: AgentState, request: Request, user: User, metadata: dict[str, str]) -> None:
+        self.written: list[dict[str, Any]] = []
+        self._state = state
+        self._target = request.query.get("path")
+        self._user = user
+        self._metadata = metadata
+        self._paths: set[str] = set()
+
+    async def take_body(self, body: AsyncIterator[bytes]) -> None:
+        """Write the whole body to the path in the query."""
+        if self._target is None:
+            raise BadRequest("the path query parameter is required for an application/octet-stream upload")
+        await self._write(self._target, body)
+
+    async def take_parts(self, reader: Reader) -> None:
+        """Write each part called `file` to the path in the query or to its own file name; others are skipped."""
+        async for part in reader.parts():
+            if part.field == "file":
+                await self._write(self._find_target(part), aiter(part))
+
+    def _find_target(self, part: Part) -> str:
+        if self._target is not None:
+            return self._target
+        if not part.filename:
+            raise BadRequest("a part has no filename, and the request no path")
+        return part.filename
+
+    async def _write(self, target: str, body: AsyncIterator[bytes]) -> None:
+        path = resolve(target, self._user, self._state.default_workdir)
+        if path in self._paths:
+            raise BadRequest(
+                f"you cannot upload multiple files to the same path '{path}' in one upload request, "
+                "only the first specified file was uploaded"
+            )
+        self._paths.add(path)
+        kept = await write_file(path, body, self._user, self._metadata)
+        self.written.append(tell(path, kept))
 
 
-async def _decompress(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Unpack gzip in steps, so that a small body that unpacks to a huge one never fills the memory."""
+def tell(path: str, metadata: dict[str, str]) -> dict[str, Any]:
+    """Return what the HTTP routes say of a written file."""
+    told: dict[str, Any] = {"path": show(path), "name": show(os.path.basename(path)), "type": "file"}
+    return {**told, "metadata": metadata} if metadata else told
+
+
+async def _unpack(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Unpack gzip in steps, so that a small body that unpacks to a huge one never fills the memory.
+
+    One member may follow another, as gzip's own program allows.
+    """
     unpacker = zlib.decompressobj(wbits=31)
+    has_begun = False
     try:
         async for data in body:
-            while data and not unpacker.eof:
-                yield unpacker.decompress(data, BUFFER)
-                data = unpacker.unconsumed_tail
+            while data:
+                if unpacker.eof:
+                    unpacker = zlib.decompressobj(wbits=31)
+                has_begun = True
+                yield unpacker.decompress(data, STEP)
+                data = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
     except zlib.error as error:
-        raise BadRequest(f"the body is not valid gzip: {error}") from error
-    if not unpacker.eof:
-        raise BadRequest("the gzip body is cut off")
-
-
-async def _write_parts(
-    state: AgentState, request: Request, reader: Reader, user: User, metadata: dict[str, str]
-) -> list[dict[str, Any]]:
-    written: dict[str, dict[str, Any]] = {}
-    async for part in reader.parts():
-        if part.field != "file":
-            continue
-        path = resolve(request.query.get("path") or part.filename, user, state.default_workdir)
-        if path in written:
-            raise BadRequest(f"two files of this upload have the same path '{path}'")
-        written[path] = await write_file(path, aiter(part), user, metadata)
-    return list(written.values())
-
-
-async def write_file(path: str, body: AsyncIterator[bytes], user: User, metadata: dict[str, str]) -> dict[str, Any]:
-    """Write `body` to `path` in place, owned by `user`, with `metadata` and no other; returns what E2B tells of it.
-
-    An existing file keeps its mode. Raises AgentError; what was written before a failure stays, as on E2B.
-    """
-    fd = _open(path, user)
-    try:
-        await _copy(body, fd)
-        replace_metadata(fd, metadata)
-    except OSError as error:
-        if isinstance(error, ConnectionError):
-            raise
-        raise translate(error, f"error writing file '{path}'") from error
-    finally:
-        os.close(fd)
-    told: dict[str, Any] = {"path": show(path), "name": show(os.path.basename(path)), "type": "file"}
-    kept = read_metadata(os.fsencode(path))
-    return {**told, "metadata": kept} if kept else told
-
-
-def _open(path: str, user: User) -> int:
-    """Open for writing; the owner is set before the first byte, so that watchers see one order of events."""
-    try:
-        make_folders(os.path.dirname(path), user)
-        with contextlib.suppress(FileNotFoundError):
-            if stat.S_ISDIR(os.stat(path).st_mode):
-                raise BadRequest(f"path is a directory: {path}")
-            os.chown(path, user.uid, user.gid)
-            return os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
-        os.fchown(fd, user.uid, user.gid)
-    except OSError as error:
-        raise translate(error, f"error opening file '{path}'") from error
-    return fd
-
-
-async def _copy(body: AsyncIterator[bytes], fd: int) -> None:
-    loop = asyncio.get_running_loop()
-    buffer = bytearray()
-    async for data in body:
-        buffer += data
-        if len(buffer) >= BUFFER:
-            full, buffer = buffer, bytearray()
-            await loop.run_in_executor(None, _write_all, fd, full)
-    _write_all(fd, buffer)
-
-
-def _write_all(fd: int, data: bytearray) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+        raise BadRequest(f"error decompressing request body: {error}") from error
+    if not (has_begun and unpacker.eof):
+        raise BadRequest("error decompressing request body: it is cut off")

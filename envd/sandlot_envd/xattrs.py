@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 
 from sandlot_envd.errors import BadRequest
@@ -12,38 +13,51 @@ HEADER = "x-metadata-"
 MAX_KEY = 246
 MAX_TOTAL = 4096
 
+_UNSUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
-def read_metadata(path: bytes) -> dict[str, str]:
-    """Return the metadata of a file that is no link; {} where the filesystem keeps none. Skips what is not UTF-8."""
+
+def read_metadata(target: str | int) -> dict[str, str]:
+    """Return the metadata of a file, by its path or descriptor; {} where there is none or it cannot be read.
+
+    Links are followed. Programs in the sandbox may set any bytes: what is not UTF-8 cannot be told, and is left out.
+    """
     metadata = {}
-    with contextlib.suppress(OSError):
-        for name in os.listxattr(path, follow_symlinks=False):
-            if name.startswith(PREFIX):
-                with contextlib.suppress(OSError, UnicodeDecodeError):
-                    metadata[name[len(PREFIX) :]] = os.getxattr(path, name, follow_symlinks=False).decode()
+    try:
+        names = os.listxattr(target)
+    except OSError:
+        return {}
+    for name in names:
+        if name.startswith(PREFIX):
+            with contextlib.suppress(OSError, UnicodeError):
+                key = os.fsencode(name).decode()[len(PREFIX) :]
+                metadata[key] = os.getxattr(target, name).decode()
     return metadata
 
 
 def replace_metadata(fd: int, metadata: dict[str, str]) -> None:
-    """Make `metadata` all that an open file has; silently nothing where the filesystem keeps none."""
-    with contextlib.suppress(OSError):
+    """Make `metadata` all that an open file has; silently nothing where the filesystem keeps none. Raises OSError."""
+    try:
         for name in os.listxattr(fd):
-            if name.startswith(PREFIX):
+            if name.startswith(PREFIX) and name[len(PREFIX) :] not in metadata:
                 os.removexattr(fd, name)
         for key, value in metadata.items():
             os.setxattr(fd, PREFIX + key, value.encode())
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
 
 
 def parse_headers(headers: dict[str, str]) -> dict[str, str]:
     """Return the metadata that a request's X-Metadata-<key> headers carry; raises BadRequest beyond the limits."""
     metadata = {name[len(HEADER) :]: value for name, value in headers.items() if name.startswith(HEADER)}
-    total = 0
     for key, value in metadata.items():
-        total += len(PREFIX) + len(key) + len(value)
-        if not key or len(key) > MAX_KEY or not _is_printable(key) or not _is_printable(value):
-            raise BadRequest(f"invalid metadata '{key}': keys up to {MAX_KEY} and values of printable ASCII only")
+        if not key or len(key) > MAX_KEY:
+            raise BadRequest(f"invalid metadata: a key has 1 to {MAX_KEY} characters, not {len(key)}")
+        if not _is_printable(key) or not _is_printable(value):
+            raise BadRequest("invalid metadata: keys and values are printable ASCII")
+    total = sum(len(PREFIX) + len(key) + len(value) for key, value in metadata.items())
     if total > MAX_TOTAL:
-        raise BadRequest(f"metadata of {total} bytes is larger than {MAX_TOTAL}")
+        raise BadRequest(f"invalid metadata: {total} bytes are more than {MAX_TOTAL}")
     return metadata
 
 

@@ -18,5 +18,5 @@ def sign(path: str, operation: Operation, username: str, token: str, expiration:
     parts = [path, operation, username, token]
     if expiration is not None:
         parts.append(str(expiration))
-    digest = hashlib.sha256(":".join(parts).encode()).digest()
+    digest = hashlib.sha256(":".join(parts).encode("utf-8", "surrogateescape")).digest()
     return "v1_" + base64.b64encode(digest).decode().rstrip("=")
