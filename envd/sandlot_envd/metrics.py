@@ -1,20 +1,21 @@
-"""GET /metrics: what the container itself uses, from its own cgroup (version 1 or 2), never the host's totals."""
+"""GET /metrics: what the container itself uses, never the host's totals."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sandlot_envd.errors import Internal
 from sandlot_envd.http import Request, Response, Routes, answer_json
 from sandlot_envd.state import AgentState
 
-CGROUP = "/sys/fs/cgroup"
+if TYPE_CHECKING:
+    from sandlot_envd.cgroup import Usage
+
 MIB = 1024 * 1024
-NO_LIMIT = 1 << 60
-"""cgroup v1 writes a number near 2^63 where there is no limit."""
+WINDOW_S = 1.0
+"""CPU use is an average over at least so long, however often it is asked for."""
 
 
 def routes(state: AgentState) -> Routes:
@@ -28,95 +29,45 @@ def routes(state: AgentState) -> Routes:
 
 
 class Meter:
-    """Reads the counters; CPU use is the average since the reading before, the first one since a moment ago."""
+    """Reads the counters. CPU use is the average since an earlier reading, the first one since the agent's start."""
 
-    def __init__(self, root: str = CGROUP) -> None:
-        self._read = _read_v2 if os.path.exists(f"{root}/cgroup.controllers") else _read_v1
+    def __init__(self, root: str | None = None) -> None:
         self._root = root
-        self._before: tuple[float, float] | None = None
+        self._older = self._newer = (time.monotonic(), 0.0)
 
     def measure(self) -> dict[str, Any]:
         """Return E2B's metrics object; sizes in bytes. Raises Internal when the counters cannot be read."""
-        try:
-            usage = self._read(self._root)
-        except (OSError, ValueError, KeyError) as error:
-            raise Internal(f"the container's counters cannot be read: {error}") from error
-        total = min(usage.memory_limit, _read_host_memory())
+        usage = self._read()
+        total = min(usage.memory_limit, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        used = usage.memory - usage.cache
+        # The root's filesystem: where the engine sets containers no quota, that is the disk they share.
         disk = os.statvfs("/")
         return {
             "ts": int(time.time()),
             "cpu_count": usage.cpus,
-            "cpu_used_pct": round(self._measure_cpu(usage.cpu_s, usage.cpus), 2),
+            "cpu_used_pct": round(self._average(time.monotonic(), usage), 2),
             "mem_total": total,
-            "mem_used": usage.memory - usage.cache,
+            "mem_used": used,
             "mem_cache": usage.cache,
             "mem_total_mib": total // MIB,
-            "mem_used_mib": (usage.memory - usage.cache) // MIB,
+            "mem_used_mib": used // MIB,
             "disk_used": (disk.f_blocks - disk.f_bfree) * disk.f_frsize,
             "disk_total": disk.f_blocks * disk.f_frsize,
         }
 
-    def _measure_cpu(self, cpu_s: float, cpus: int) -> float:
-        now = time.monotonic()
-        before, self._before = self._before, (now, cpu_s)
-        if before is None or now <= before[0]:
+    def _read(self) -> Usage:
+        from sandlot_envd.cgroup import ROOT, read_usage
+
+        try:
+            return read_usage(self._root or ROOT)
+        except (OSError, ValueError, KeyError) as error:
+            raise Internal(f"the container's counters cannot be read: {error}") from error
+
+    def _average(self, now: float, usage: Usage) -> float:
+        """Return the CPU use in percent of all allowed CPUs."""
+        if now - self._newer[0] >= WINDOW_S:
+            self._older, self._newer = self._newer, (now, usage.cpu_s)
+        passed = now - self._older[0]
+        if passed <= 0:
             return 0.0
-        return max(0.0, 100 * (cpu_s - before[1]) / (now - before[0]) / max(1, cpus))
-
-
-class Usage:
-    """One reading: CPU seconds used, whole CPUs allowed, bytes of memory, of that page cache, and the limit."""
-
-    __slots__ = ("cache", "cpu_s", "cpus", "memory", "memory_limit")
-
-    def __init__(self, cpu_s: float, cpus: int, memory: int, cache: int, memory_limit: int) -> None:
-        self.cpu_s = cpu_s
-        self.cpus = cpus
-        self.memory = memory
-        self.cache = min(cache, memory)
-        self.memory_limit = memory_limit
-
-
-def _text(path: str) -> str:
-    with open(path, encoding="ascii") as file:
-        return file.read().strip()
-
-
-def _table(path: str) -> dict[str, int]:
-    return {name: int(value) for name, value in (line.split() for line in _text(path).splitlines())}
-
-
-def _read_v1(root: str) -> Usage:
-    memory = f"{root}/memory"
-    return Usage(
-        cpu_s=int(_text(f"{root}/cpuacct/cpuacct.usage")) / 1e9,
-        cpus=_count_cpus(_text(f"{root}/cpu/cpu.cfs_quota_us"), lambda: _text(f"{root}/cpu/cpu.cfs_period_us")),
-        memory=int(_text(f"{memory}/memory.usage_in_bytes")),
-        cache=_table(f"{memory}/memory.stat")["cache"],
-        memory_limit=_limit(_text(f"{memory}/memory.limit_in_bytes")),
-    )
-
-
-def _read_v2(root: str) -> Usage:
-    quota, period = _text(f"{root}/cpu.max").split()
-    return Usage(
-        cpu_s=_table(f"{root}/cpu.stat")["usage_usec"] / 1e6,
-        cpus=_count_cpus(quota, lambda: period),
-        memory=int(_text(f"{root}/memory.current")),
-        cache=_table(f"{root}/memory.stat")["file"],
-        memory_limit=_limit(_text(f"{root}/memory.max")),
-    )
-
-
-def _count_cpus(quota: str, read_period: Callable[[], str]) -> int:
-    if quota in ("-1", "max"):
-        return os.cpu_count() or 1
-    return max(1, round(int(quota) / int(read_period())))
-
-
-def _limit(text: str) -> int:
-    return NO_LIMIT if text == "max" else int(text)
-
-
-def _read_host_memory() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return min(100.0, max(0.0, 100 * (usage.cpu_s - self._older[1]) / passed / usage.cpus))
