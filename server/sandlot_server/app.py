@@ -120,17 +120,17 @@ async def _wait_until_started(server: _ApiServer, task: asyncio.Task[None]) -> N
             await asyncio.sleep(0.005)
 
 
-async def remove_installation(settings: Settings) -> int:
+async def remove_installation(settings: Settings, *, snapshots: bool = False) -> int:
     """Remove all containers, the network and the firewall rules of the installation in `settings.home`.
 
-    Returns how many containers there were. Keys and database stay; rows of sandboxes that are gone are removed at
-    the next start. Raises EngineError; call it only when no server runs.
+    Returns how many containers there were. Keys and database stay, and so do snapshots unless they are to go; rows of
+    sandboxes that are gone are removed at the next start. Raises EngineError; call it only when no server runs.
     """
     installation = find_installation(settings.home)
     if installation is None:
         return 0
     runtime = make_runtime(settings, installation)
     try:
-        return await runtime.destroy()
+        return await runtime.destroy(images=snapshots)
     finally:
         await runtime.close()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from sandlot_server.containers import Containers
@@ -70,6 +72,25 @@ class Freezer:
         self._journal.record(
             Event.RESUMED, entry.sandbox.id, f"resumed{' by a fresh boot' if afresh else ''}", mode=mode
         )
+
+    @asynccontextmanager
+    async def standstill(self, entry: Entry) -> AsyncIterator[None]:
+        """Hold a sandbox still for the length of a block; connections to it stay. Raises EngineError.
+
+        One that is paused stands still already.
+        """
+        if entry.state is SandboxState.PAUSED:
+            yield
+            return
+        name = entry.sandbox.container
+        await self._store.save_sandbox(entry.change(SandboxState.SNAPSHOTTING))
+        try:
+            await self._tell_freeze(entry, require_healthy=False)
+            await self._runtime.pause(name)
+            yield
+        finally:
+            await self._tell_unfreeze(entry)
+            await self._store.save_sandbox(entry.change(SandboxState.RUNNING))
 
     async def note_lost_memory(self, entry: Entry, reason: str) -> None:
         """A paused container has ended: what is left of the sandbox are its files."""

@@ -23,6 +23,7 @@ from sandlot_server.removal import Remover
 from sandlot_server.runtime.base import Runtime
 from sandlot_server.sandboxes import SandboxService
 from sandlot_server.settings import Settings
+from sandlot_server.snapshots import Snapshots
 from sandlot_server.store.base import Store
 from sandlot_server.store.sqlite import SqliteStore
 from sandlot_server.tasks import Tasks
@@ -82,6 +83,16 @@ class Installation:
             journal=self.journal,
             tasks=self.tasks,
         )
+        self.snapshots = Snapshots(
+            settings,
+            runtime=runtime,
+            catalogue=self.catalogue,
+            registry=self.registry,
+            freezer=self.freezer,
+            creator=self.service.creator,
+            pool=self.pool,
+            journal=self.journal,
+        )
         self.directory = SandboxDirectory(self.registry, self.service, identity)
         self.reconciler = Reconciler(
             runtime=runtime,
@@ -93,6 +104,7 @@ class Installation:
             remover=self.remover,
             freezer=self.freezer,
             service=self.service,
+            snapshots=self.snapshots,
         )
 
     def create_app(self) -> FastAPI:

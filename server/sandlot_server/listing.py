@@ -21,10 +21,10 @@ PAUSED_STATES = (SandboxState.PAUSED, SandboxState.PAUSING, SandboxState.RESUMIN
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The last sandbox of the page before."""
+    """The last entry of the page before: its time and its id."""
 
-    started_at: datetime
-    sandbox_id: str
+    moment: datetime
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def list_page(sandboxes: Iterable[Sandbox], query: Query) -> Page:
     found = heapq.nsmallest(query.limit + 1, after, key=lambda sandbox: _position(sandbox, query.ascending))
     page = found[: query.limit]
     more = len(found) > query.limit
-    return Page(page, running, encode_token(page[-1], query.ascending) if more else None)
+    return Page(page, running, _make_token(page[-1], query.ascending) if more else None)
 
 
 def _matches(sandbox: Sandbox, query: Query) -> bool:
@@ -81,13 +81,17 @@ def _position(sandbox: Sandbox, ascending: bool) -> tuple[int, str]:
 
 
 def _is_after(sandbox: Sandbox, cursor: Cursor, ascending: bool) -> bool:
-    moment = encode_time(cursor.started_at)
-    return _position(sandbox, ascending) > (moment if ascending else -moment, cursor.sandbox_id)
+    moment = encode_time(cursor.moment)
+    return _position(sandbox, ascending) > (moment if ascending else -moment, cursor.key)
 
 
-def encode_token(last: Sandbox, ascending: bool) -> str:
+def _make_token(last: Sandbox, ascending: bool) -> str:
+    return encode_token(Cursor(last.started_at, last.id), ascending)
+
+
+def encode_token(last: Cursor, ascending: bool) -> str:
     """The token that continues a list after `last`."""
-    text = f"{last.started_at.astimezone(UTC).isoformat()}__{last.id}{'__asc' if ascending else ''}"
+    text = f"{last.moment.astimezone(UTC).isoformat()}__{last.key}{'__asc' if ascending else ''}"
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 ID_ALPHABET = string.ascii_lowercase + string.digits
 ID_LENGTH = 20
+DEFAULT_TAG = "default"
 
 
 class SandboxState(StrEnum):
@@ -32,7 +33,7 @@ class SandboxState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What a sandbox is made from: one build of a template, under the names it is known by."""
+    """What a sandbox is made from: the build that a template has under one tag, with the names it is known by."""
 
     id: str
     build_id: str
@@ -40,6 +41,10 @@ class Template:
     image: str
     cpu_count: int
     memory_mb: int
+    created_at: datetime
+    tag: str = DEFAULT_TAG
+    source_sandbox: str | None = None
+    """The sandbox that this is a snapshot of."""
 
     @property
     def alias(self) -> str | None:
@@ -154,7 +159,12 @@ class Sandbox:
 
 def new_sandbox_id() -> str:
     """Return an id that no other sandbox has: `i` and 20 characters of [a-z0-9]."""
-    return "i" + "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
+    return "i" + new_template_id()
+
+
+def new_template_id() -> str:
+    """Return an id that no other template has: 20 characters of [a-z0-9]."""
+    return "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
 
 
 def now() -> datetime:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 from sandlot_server.errors import InvalidRequest
+from sandlot_server.models import DEFAULT_TAG
 
-DEFAULT_TAG = "default"
+NAMESPACE = "sandlot"
+"""The namespace of all templates made here; names may be given with it or without."""
 NAME = re.compile(r"[a-z0-9_-]+")
 TAG = re.compile(r"[a-z0-9_.-]+")
 SANDBOX_ID = re.compile(r"[a-z0-9]+")
@@ -25,6 +27,15 @@ def parse_reference(text: str) -> tuple[str, str | None]:
     if colon:
         _check(TAG, tag, "tag", text)
     return whole, tag if colon and tag != DEFAULT_TAG else None
+
+
+def parse_own_name(text: str) -> tuple[str, str]:
+    """Return the name, without the namespace, and the tag that something of ours is to have; raises InvalidRequest."""
+    whole, tag = parse_reference(text)
+    namespace, slash, name = whole.rpartition("/")
+    if slash and namespace != NAMESPACE:
+        raise InvalidRequest(f"namespace '{namespace}' must match your team '{NAMESPACE}'")
+    return name, tag or DEFAULT_TAG
 
 
 def _check(pattern: re.Pattern[str], part: str, what: str, text: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from sandlot_server.containers import Containers
@@ -15,17 +15,34 @@ from sandlot_server.errors import SandlotError
 from sandlot_server.models import Template
 from sandlot_server.runtime.base import Container
 from sandlot_server.settings import Settings
-from sandlot_server.templates import Catalogue
+from sandlot_server.templates import BASE_ID, Catalogue
 
 log = logging.getLogger(__name__)
 
 WANTED_S = 900
-"""Templates used within this many seconds are kept waiting; the base template always is."""
+"""As many containers of a template wait as were asked for in this many seconds; of the base template always all."""
 BACKOFF_S = 5
+LOOK_S = 60
+
+
+class Line:
+    """The containers of one build that wait, and the moments in which one was asked for."""
+
+    def __init__(self, template: Template) -> None:
+        self.template = template
+        self.waiting: deque[Container] = deque()
+        self.uses: deque[float] = deque()
+
+    def count_uses(self) -> int:
+        """How often one was asked for lately."""
+        oldest = asyncio.get_running_loop().time() - WANTED_S
+        while self.uses and self.uses[0] < oldest:
+            self.uses.popleft()
+        return len(self.uses)
 
 
 class Pool:
-    """Idle containers by template. One worker refills it, as long as anything is missing."""
+    """Idle containers by build. One worker refills it, as long as anything is missing."""
 
     def __init__(
         self,
@@ -39,108 +56,111 @@ class Pool:
         self._containers = containers
         self._catalogue = catalogue
         self._remove = remove
-        self._idle: dict[str, deque[Container]] = defaultdict(deque)
-        self._used_at: dict[str, float] = {}
+        self._lines: dict[str, Line] = {}
         self._changed = asyncio.Event()
 
     def take(self, template: Template) -> Container | None:
         """Hand out a waiting container of the template, or None; it is the caller's from now on."""
-        self._used_at[template.id] = asyncio.get_running_loop().time()
+        line = self._note_use(template)
         self._changed.set()
-        waiting = self._idle[template.id]
-        return waiting.popleft() if waiting else None
+        return line.waiting.popleft() if line.waiting else None
 
     def adopt(self, template: Template, container: Container) -> bool:
         """Take a container of an earlier server, when there is room for it."""
-        if not self._has_room(template):
+        line = self._note_use(template)
+        if not self._has_room(line):
             return False
-        self._idle[template.id].append(container)
+        line.waiting.append(container)
         return True
 
     def holds(self, name: str) -> bool:
         """Whether this container waits here."""
-        return any(container.name == name for container in self._all())
+        return any(container.name == name for line in self._lines.values() for container in line.waiting)
 
     def count(self) -> int:
         """How many containers wait."""
-        return sum(1 for _ in self._all())
+        return sum(len(line.waiting) for line in self._lines.values())
 
     def forget(self, name: str) -> None:
         """A waiting container has ended: do not hand it out, and replace it."""
-        for template_id, waiting in self._idle.items():
-            gone = [container for container in waiting if container.name == name]
-            for container in gone:
-                log.warning("waiting container %s of %s ended", name, template_id)
-                waiting.remove(container)
+        for line in self._lines.values():
+            for container in [one for one in line.waiting if one.name == name]:
+                log.warning("waiting container %s of %s ended", name, line.template.id)
+                line.waiting.remove(container)
                 self._remove(name)
                 self._changed.set()
 
-    def drop(self, template_id: str) -> None:
-        """Remove the waiting containers of a template that has changed or is gone."""
-        for container in self._idle.pop(template_id, ()):
-            self._remove(container.name)
+    def retire(self) -> None:
+        """Remove what waits for builds that are not any template's any more, or that nobody asks for."""
+        for build_id, line in list(self._lines.items()):
+            gone = self._catalogue.find_build(build_id) is None
+            while len(line.waiting) > (0 if gone else self._count_wanted(line)):
+                self._remove(line.waiting.popleft().name)
+            if gone:
+                del self._lines[build_id]
         self._changed.set()
 
     async def run(self) -> None:
         """Keep the pool full until cancelled."""
         while True:
+            self.retire()
             self._changed.clear()
-            template = self._find_missing()
-            if template is None:
-                await self._changed.wait()
-            elif not await self._add(template):
+            line = self._find_missing()
+            if line is None:
+                await self._wait()
+            elif not await self._add(line):
                 await asyncio.sleep(BACKOFF_S)
 
-    async def _add(self, template: Template) -> bool:
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_S):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    async def _add(self, line: Line) -> bool:
         name = self._containers.new_name()
         try:
-            container = await self._containers.provision(name, template)
+            container = await self._containers.provision(name, line.template)
         except SandlotError as error:
-            log.warning("no container of %s could be made ready: %s", template.id, error)
+            log.warning("no container of %s could be made ready: %s", line.template.id, error)
             self._remove(name)
             return False
         except asyncio.CancelledError:
             self._remove(name)
             raise
-        if self._is_outdated(template):
-            self._remove(name)
-        else:
-            self._drop_others(template, container)
-            self._idle[template.id].append(container)
+        self._drop_others(line, container)
+        line.waiting.append(container)
         return True
 
-    def _drop_others(self, template: Template, newest: Container) -> None:
+    def _drop_others(self, line: Line, newest: Container) -> None:
         """Remove what waits with another content of the image than a new container gets."""
-        if any(container.image_id != newest.image_id for container in self._idle[template.id]):
-            log.info("the image of %s has changed: its waiting containers are replaced", template.id)
-            self.drop(template.id)
+        for container in [one for one in line.waiting if one.image_id != newest.image_id]:
+            log.info("the image of %s has changed: container %s is replaced", line.template.id, container.name)
+            line.waiting.remove(container)
+            self._remove(container.name)
 
-    def _is_outdated(self, template: Template) -> bool:
-        current = self._catalogue.find(template.id)
-        return current is None or current.build_id != template.build_id
+    def _note_use(self, template: Template) -> Line:
+        line = self._lines.setdefault(template.build_id, Line(template))
+        line.uses.append(asyncio.get_running_loop().time())
+        return line
 
-    def _find_missing(self) -> Template | None:
-        return next((template for template in self._list_wanted() if self._has_room(template)), None)
+    def _find_missing(self) -> Line | None:
+        return next((line for line in self._list_wanted() if self._has_room(line)), None)
 
-    def _list_wanted(self) -> Iterator[Template]:
-        """Templates worth waiting for, the most recently used ones first."""
-        oldest = asyncio.get_running_loop().time() - WANTED_S
-        for template_id in sorted(self._used_at, key=lambda template_id: -self._used_at[template_id]):
-            template = self._catalogue.find(template_id)
-            if template is not None and self._used_at[template_id] >= oldest:
-                yield template
-        base = self._catalogue.find("base")
+    def _list_wanted(self) -> Iterator[Line]:
+        """What is worth waiting for, the most recently used first, the base template also unused."""
+        yield from sorted((line for line in self._lines.values() if line.uses), key=lambda line: -line.uses[-1])
+        base = self._catalogue.find(BASE_ID)
         if base is not None:
-            yield base
+            yield self._lines.setdefault(base.build_id, Line(base))
 
-    def _has_room(self, template: Template) -> bool:
-        enough = len(self._idle[template.id]) >= self._settings.pool_size
-        return not enough and self._count_memory() + template.memory_mb <= self._settings.pool_memory_mb
+    def _count_wanted(self, line: Line) -> int:
+        if line.template.id == BASE_ID:
+            return self._settings.pool_size
+        return min(line.count_uses(), self._settings.pool_size)
 
-    def _count_memory(self) -> int:
-        """Memory limits of all that waits, in MiB."""
-        templates = ((self._catalogue.find(key), len(waiting)) for key, waiting in self._idle.items())
-        return sum(template.memory_mb * count for template, count in templates if template is not None)
-
-    def _all(self) -> Iterator[Container]:
-        return (container for waiting in self._idle.values() for container in waiting)
+    def _has_room(self, line: Line) -> bool:
+        used_mb = sum(other.template.memory_mb * len(other.waiting) for other in self._lines.values())
+        fits = used_mb + line.template.memory_mb <= self._settings.pool_memory_mb
+        return fits and len(line.waiting) < self._count_wanted(line)

@@ -15,6 +15,7 @@ from sandlot_server.registry import Entry, Registry
 from sandlot_server.removal import Remover
 from sandlot_server.runtime.base import ContainerInfo, Death, Role, Runtime, Status
 from sandlot_server.sandboxes import SandboxService
+from sandlot_server.snapshots import Snapshots
 from sandlot_server.store.base import Store
 from sandlot_server.templates import Catalogue
 
@@ -42,6 +43,7 @@ class Reconciler:
         remover: Remover,
         freezer: Freezer,
         service: SandboxService,
+        snapshots: Snapshots,
     ) -> None:
         self._runtime = runtime
         self._store = store
@@ -52,6 +54,7 @@ class Reconciler:
         self._remover = remover
         self._freezer = freezer
         self._service = service
+        self._snapshots = snapshots
 
     async def recover(self) -> None:
         """Take over what an earlier server left; call once, before anything else happens."""
@@ -65,6 +68,7 @@ class Reconciler:
                 await self._remover.kill(entry, f"it could not be taken over after a restart: {error}")
         for info in infos.values():
             await self._adopt(info)
+        await self._snapshots.collect()
 
     async def _recover(self, entry: Entry, status: Status | None) -> None:
         state = entry.state
@@ -114,9 +118,9 @@ class Reconciler:
 
     async def _adopt(self, info: ContainerInfo) -> None:
         """Let a container without a row wait in the pool, if it is fit for that; else remove it."""
-        template = self._catalogue.find(info.template_id)
+        template = self._catalogue.find_build(info.build_id)
         fit = info.current and info.role == Role.SANDBOX and info.status is Status.RUNNING
-        if fit and template is not None and template.build_id == info.build_id:
+        if fit and template is not None:
             try:
                 container = await self._runtime.attach(info.name)
                 if await self._containers.is_healthy(container) and self._pool.adopt(template, container):
@@ -151,6 +155,7 @@ class Reconciler:
             await asyncio.sleep(SWEEP_S)
             try:
                 await self.sweep()
+                await self._snapshots.collect()
                 await self._store.prune(keep_entries=KEPT_ENTRIES, samples_before=now() - KEPT_SAMPLES)
             except SandlotError as error:
                 log.warning("store and engine could not be compared: %s", error)

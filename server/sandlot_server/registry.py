@@ -103,8 +103,15 @@ class Registry:
 
     def count_active(self) -> int:
         """How many sandboxes take up memory and CPU: all but the paused ones and those being removed."""
+        return sum(1 for _ in self._list_active())
+
+    def count_memory_mb(self) -> int:
+        """Memory limits of all those together, in MiB."""
+        return sum(entry.sandbox.spec.memory_mb for entry in self._list_active())
+
+    def _list_active(self) -> Iterator[Entry]:
         idle = (SandboxState.PAUSED, SandboxState.KILLING)
-        return sum(entry.state not in idle for entry in self._entries.values())
+        return (entry for entry in self._entries.values() if entry.state not in idle)
 
     def place(self, entry: Entry, container: Container) -> None:
         """Note where the sandbox's agent listens."""

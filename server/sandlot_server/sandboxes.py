@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-import uuid
 from datetime import datetime
 
 from sandlot_server.containers import Containers
+from sandlot_server.creation import Creator
 from sandlot_server.errors import (
-    AgentError,
-    CapacityExceeded,
     Conflict,
     InvalidRequest,
     KeyReused,
@@ -24,7 +21,7 @@ from sandlot_server.errors import (
 )
 from sandlot_server.expiry import Expiry
 from sandlot_server.freezing import Freezer
-from sandlot_server.journal import Event, Journal
+from sandlot_server.journal import Journal
 from sandlot_server.models import (
     Idempotency,
     NewSandbox,
@@ -32,14 +29,13 @@ from sandlot_server.models import (
     SandboxSpec,
     SandboxState,
     Template,
-    new_sandbox_id,
     now,
     seconds,
 )
 from sandlot_server.pool import Pool
 from sandlot_server.registry import Entry, Registry
 from sandlot_server.removal import Remover
-from sandlot_server.runtime.base import Container, Death
+from sandlot_server.runtime.base import Death
 from sandlot_server.settings import Settings
 from sandlot_server.store.base import Store
 from sandlot_server.tasks import Tasks
@@ -84,38 +80,31 @@ class SandboxService:
         self._pool = pool
         self._freezer = freezer
         self._remover = remover
-        self._journal = journal
         self._tasks = tasks
         self.expiry = Expiry(self._ring)
+        self.creator = Creator(
+            settings,
+            store=store,
+            registry=registry,
+            containers=containers,
+            pool=pool,
+            remover=remover,
+            journal=journal,
+            expiry=self.expiry,
+        )
 
     async def create(self, wanted: NewSandbox) -> Sandbox:
         """Return a new sandbox whose agent answers.
 
         A request that repeats the idempotency key of one that is alive gets the same sandbox.
-        Raises TemplateNotFound, InvalidRequest (timeout), CapacityExceeded, KeyReused, EngineError or AgentError;
+        Raises NotFound (template), InvalidRequest (timeout), CapacityExceeded, KeyReused, EngineError or AgentError;
         after a failure nothing of the sandbox is left.
         """
         if wanted.idempotency is not None and (made := await self._find_made(wanted.idempotency)) is not None:
             return made
-        began = time.perf_counter()
         template = self._catalogue.resolve(wanted.template)
-        self._check_timeout(wanted.timeout_s)
-        self._admit()
-        warm = self._pool.take(template)
-        entry = self._register(wanted, template, warm.name if warm else self._containers.new_name())
-        try:
-            await self._store.save_sandbox(entry.sandbox)
-            container = await self._obtain(entry, template, warm)
-            self._registry.place(entry, container)
-            await self._store.save_sandbox(entry.change(SandboxState.RUNNING))
-        except BaseException:
-            self._remover.discard(entry)
-            raise
-        self.expiry.schedule(entry.sandbox.id, entry.sandbox.end_at)
-        took_ms = (time.perf_counter() - began) * 1e3
-        message = f"created from {template.id} in {took_ms:.0f} ms{', warm' if warm else ''}"
-        self._journal.record(Event.CREATED, entry.sandbox.id, message, template=template.id)
-        return entry.sandbox
+        self.check_timeout(wanted.timeout_s)
+        return await self.creator.create(template, _specify(wanted, template))
 
     async def _find_made(self, idempotency: Idempotency) -> Sandbox | None:
         """Return the sandbox that an earlier request with this key made, once it is made; raises KeyReused."""
@@ -127,51 +116,8 @@ class SandboxService:
             await entry.settled.wait()
         return None
 
-    def _register(self, wanted: NewSandbox, template: Template, container: str) -> Entry:
-        spec = SandboxSpec(
-            template_id=template.id,
-            build_id=template.build_id,
-            alias=template.alias,
-            cpu_count=template.cpu_count,
-            memory_mb=template.memory_mb,
-            timeout_s=wanted.timeout_s,
-            secure=wanted.secure,
-            metadata=wanted.metadata,
-            env_vars=wanted.env_vars,
-            lifecycle=wanted.lifecycle,
-            ingress=wanted.ingress,
-            mcp_servers=wanted.mcp_servers,
-            idempotency=wanted.idempotency,
-        )
-        began = now()
-        end_at = began + seconds(wanted.timeout_s)
-        sandbox = Sandbox(
-            new_sandbox_id(), container, SandboxState.STARTING, began, end_at, spec, boot_id=str(uuid.uuid4())
-        )
-        return self._registry.add(sandbox)
-
-    async def _obtain(self, entry: Entry, template: Template, warm: Container | None) -> Container:
-        """Return a container that is this sandbox: the warm one, or a new one where there is none or it fails."""
-        if warm is not None:
-            try:
-                await self._containers.claim(warm, entry.sandbox)
-                return warm
-            except AgentError as error:
-                log.warning("the waiting container %s failed: %s", warm.name, error)
-                await self._store.save_sandbox(entry.change(container=self._containers.new_name()))
-                self._remover.remove_container(warm.name)
-        container = await self._containers.provision(entry.sandbox.container, template)
-        await self._containers.claim(container, entry.sandbox)
-        return container
-
-    def _admit(self) -> None:
-        if self._registry.count_active() >= self._settings.max_sandboxes:
-            raise CapacityExceeded(
-                f"you have reached the maximum number of concurrent sandboxes ({self._settings.max_sandboxes}); "
-                "kill or pause some, or raise SANDLOT_MAX_SANDBOXES"
-            )
-
-    def _check_timeout(self, timeout_s: int) -> None:
+    def check_timeout(self, timeout_s: int) -> None:
+        """Raise InvalidRequest unless a sandbox may be given this time."""
         if timeout_s <= 0:
             raise InvalidRequest("Timeout must be greater than 0")
         if timeout_s > self._settings.max_timeout_hours * HOUR_S:
@@ -248,11 +194,11 @@ class SandboxService:
 
         Raises SandboxNotFound, Conflict when it runs already, CapacityExceeded, EngineError, AgentError.
         """
-        self._check_timeout(timeout_s)
+        self.check_timeout(timeout_s)
         entry = await self._settle(sandbox_id)
         if entry.state is SandboxState.RUNNING:
             raise Conflict(f"Sandbox {sandbox_id} is already running")
-        self._admit()
+        self.creator.admit(entry.sandbox.spec.memory_mb)
         await self._freezer.resume(entry, timeout_s, memory=memory, auto_pause=auto_pause)
         self.expiry.schedule(sandbox_id, entry.sandbox.end_at)
         return entry.sandbox
@@ -342,3 +288,22 @@ class SandboxService:
         if entry.state not in (SandboxState.RUNNING, SandboxState.SNAPSHOTTING):
             raise Conflict(f'Sandbox "{sandbox_id}" is {BUSY[entry.state]}')
         return entry
+
+
+def _specify(wanted: NewSandbox, template: Template) -> SandboxSpec:
+    """What the sandbox of a request is for all its life."""
+    return SandboxSpec(
+        template_id=template.id,
+        build_id=template.build_id,
+        alias=template.alias,
+        cpu_count=template.cpu_count,
+        memory_mb=template.memory_mb,
+        timeout_s=wanted.timeout_s,
+        secure=wanted.secure,
+        metadata=wanted.metadata,
+        env_vars=wanted.env_vars,
+        lifecycle=wanted.lifecycle,
+        ingress=wanted.ingress,
+        mcp_servers=wanted.mcp_servers,
+        idempotency=wanted.idempotency,
+    )

@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     max_sandboxes: int = Field(default=200, ge=1)
     """Running sandboxes at once; one more is refused with 429."""
 
+    max_memory_mb: int | None = Field(default=None, ge=64)
+    """Together, running sandboxes may have memory limits of this many MiB; one more is refused with 429."""
+
     max_timeout_hours: int = Field(default=24, ge=1)
     """Longest time that a sandbox may run without being paused, in hours."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from dataclasses import replace
 
 from sandlot_server.errors import NotFound, TemplateNotFound
-from sandlot_server.models import Template
-from sandlot_server.names import parse_reference
+from sandlot_server.models import DEFAULT_TAG, Template, now
+from sandlot_server.names import NAMESPACE, parse_reference
 from sandlot_server.settings import Settings
 from sandlot_server.store.base import Store
 
@@ -20,40 +22,66 @@ class Catalogue:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._by_id: dict[str, Template] = {}
-        self._by_name: dict[str, Template] = {}
+        self._tags: dict[str, dict[str, Template]] = {}
+        self._names: dict[str, str] = {}
 
     async def load(self, settings: Settings) -> None:
         """Read the store, and put the base template of the settings in it."""
         for template in await self._store.load_templates():
             self._remember(template)
         base = make_base(settings)
-        if self._by_id.get(BASE_ID) != base:
+        known = self.find(BASE_ID)
+        if known is None or replace(known, created_at=base.created_at) != base:
             await self.save(base)
 
     async def save(self, template: Template) -> None:
-        """Add the template, or make this build its current one."""
+        """Add the template, or make this build the one of its tag."""
         await self._store.save_template(template)
         self._remember(template)
+
+    async def delete(self, template_id: str) -> None:
+        """Forget the template with all its tags."""
+        await self._store.delete_template(template_id)
+        self._tags.pop(template_id, None)
+        self._names = {name: known for name, known in self._names.items() if known != template_id}
 
     def resolve(self, reference: str) -> Template:
         """Return the template that a reference means; raises InvalidRequest or NotFound."""
         name, tag = parse_reference(reference)
-        template = self.find(name)
-        if template is None:
+        template_id = self.find_id(name)
+        if template_id is None:
             raise TemplateNotFound(name)
-        if tag is not None:
-            raise NotFound(f"tag '{tag}' does not exist for template '{name}'")
+        template = self._tags[template_id].get(tag or DEFAULT_TAG)
+        if template is None:
+            raise NotFound(f"tag '{tag or DEFAULT_TAG}' does not exist for template '{name}'")
         return template
 
-    def find(self, name: str) -> Template | None:
-        """Return the template with this id or name."""
-        return self._by_id.get(name) or self._by_name.get(name)
+    def find_id(self, name: str) -> str | None:
+        """Return the id of the template with this id or name."""
+        if name in self._tags:
+            return name
+        return self._names.get(name) or self._names.get(name.removeprefix(f"{NAMESPACE}/"))
+
+    def find(self, template_id: str, tag: str = DEFAULT_TAG) -> Template | None:
+        """Return what a template is under a tag."""
+        return self._tags.get(template_id, {}).get(tag)
+
+    def find_build(self, build_id: str) -> Template | None:
+        """Return the template that has this build under one of its tags."""
+        return next((template for template in self.list_tags() if template.build_id == build_id), None)
+
+    def list_tags(self) -> Iterator[Template]:
+        """Yield every template, once for each of its tags."""
+        for tags in list(self._tags.values()):
+            yield from list(tags.values())
 
     def _remember(self, template: Template) -> None:
-        self._by_name = {name: other for name, other in self._by_name.items() if other.id != template.id}
-        self._by_id[template.id] = template
-        self._by_name.update(dict.fromkeys(template.names, template))
+        """Names are the template's, not the tag's: those of the newest build hold for all its tags."""
+        tags = self._tags.setdefault(template.id, {})
+        tags[template.tag] = template
+        self._tags[template.id] = {tag: replace(known, names=template.names) for tag, known in tags.items()}
+        self._names = {name: known for name, known in self._names.items() if known != template.id}
+        self._names.update(dict.fromkeys(template.names, template.id))
 
 
 def make_base(settings: Settings) -> Template:
@@ -66,4 +94,5 @@ def make_base(settings: Settings) -> Template:
         image=settings.base_image,
         cpu_count=settings.cpu_count,
         memory_mb=settings.memory_mb,
+        created_at=now(),
     )

@@ -7,7 +7,7 @@ from typing import Protocol
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from sandlot_server.api import health, observation, sandboxes, unbuilt
+from sandlot_server.api import health, observation, sandboxes, snapshots, unbuilt
 from sandlot_server.api.errors import add_error_handlers
 from sandlot_server.api.requests import RawPath
 from sandlot_server.history import History
@@ -16,6 +16,7 @@ from sandlot_server.journal import Journal
 from sandlot_server.metrics import Metrics
 from sandlot_server.sandboxes import SandboxService
 from sandlot_server.settings import Settings
+from sandlot_server.snapshots import Snapshots
 from sandlot_server.templates import Catalogue
 
 EXPOSED_HEADERS = ["X-Next-Token", "X-Total-Running", "Should-Retry", "Retry-After"]
@@ -31,6 +32,7 @@ class Services(Protocol):
     journal: Journal
     history: History
     metrics: Metrics
+    snapshots: Snapshots
 
 
 def create_app(services: Services) -> FastAPI:
@@ -38,7 +40,7 @@ def create_app(services: Services) -> FastAPI:
     app = FastAPI(title="Sandlot", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     for name in Services.__annotations__:
         setattr(app.state, name, getattr(services, name))
-    for module in (health, observation, sandboxes, unbuilt):
+    for module in (health, observation, sandboxes, snapshots, unbuilt):
         app.include_router(module.router)
     add_error_handlers(app)
     app.add_middleware(RawPath)

@@ -13,10 +13,11 @@ from starlette.datastructures import QueryParams
 from sandlot_server.api import schemas
 from sandlot_server.api.requests import read_body, read_sandbox_id, require_key
 from sandlot_server.errors import InvalidRequest
-from sandlot_server.listing import ALL_STATES, MAX_PAGE, Query, decode_token, list_page, parse_metadata
+from sandlot_server.listing import ALL_STATES, Query, decode_token, list_page, parse_metadata
 from sandlot_server.models import Idempotency, NewSandbox, Sandbox
 from sandlot_server.names import parse_reference
 from sandlot_server.sandboxes import SandboxService
+from sandlot_server.templates import Catalogue
 
 router = APIRouter(dependencies=[Depends(require_key)])
 
@@ -103,7 +104,7 @@ def _parse_query(request: Request) -> Query | None:
         template_id=template_id,
         started_after=_parse_time(given["startedAfter"]) if "startedAfter" in given else None,
         ascending=order == "asc",
-        limit=_parse_limit(given.get("limit")),
+        limit=schemas.parse_limit(given.get("limit")),
         cursor=decode_token(given["nextToken"], order == "asc") if given.get("nextToken") else None,
     )
 
@@ -111,8 +112,8 @@ def _parse_query(request: Request) -> Query | None:
 def _find_template(request: Request, reference: str) -> str | None:
     if ":" in reference:
         raise InvalidRequest("Invalid template: tags are not supported here because sandboxes are not tag-scoped")
-    template = request.app.state.catalogue.find(parse_reference(reference)[0])
-    return template.id if template is not None else None
+    catalogue: Catalogue = request.app.state.catalogue
+    return catalogue.find_id(parse_reference(reference)[0])
 
 
 def _parse_states(given: QueryParams) -> frozenset[str]:
@@ -123,14 +124,6 @@ def _parse_states(given: QueryParams) -> frozenset[str]:
     if unknown := states - ALL_STATES:
         raise InvalidRequest(f"Invalid state parameter: {', '.join(sorted(unknown))}")
     return states
-
-
-def _parse_limit(text: str | None) -> int:
-    if text is None:
-        return MAX_PAGE
-    if not text.isdecimal() or int(text) < 1:
-        raise InvalidRequest("Invalid limit parameter: it must be a number of at least 1")
-    return min(int(text), MAX_PAGE)
 
 
 def _parse_time(text: str) -> datetime:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from sandlot_protocol.http import ENVD_VERSION
 from sandlot_server.errors import InvalidRequest
 from sandlot_server.identity import Identity
-from sandlot_server.listing import public_state
+from sandlot_server.listing import MAX_PAGE, public_state
 from sandlot_server.models import Idempotency, Ingress, Lifecycle, NewSandbox, Sandbox
 
 CLIENT_ID = "sandlot"
@@ -164,6 +164,27 @@ class PauseBody(Wire):
     requireHealthyGuest: bool | None = None  # noqa: N815
 
 
+class SnapshotBody(Wire):
+    """Body of a snapshot request."""
+
+    name: str | None = None
+    memory: bool | None = None
+
+    @field_validator("memory")
+    @classmethod
+    def _refuse_memory(cls, value: bool | None) -> bool | None:
+        if value:
+            raise ValueError("'memory=true' is not supported in this version of Sandlot: snapshots keep files")
+        return value
+
+
+class ForkBody(Wire):
+    """Body of a fork request."""
+
+    timeout: Int32 = V1_TIMEOUT_S
+    count: Int32 = 1
+
+
 class TimeoutBody(Wire):
     """Body of a timeout request."""
 
@@ -174,6 +195,15 @@ class RefreshBody(Wire):
     """Body of a refresh request."""
 
     duration: Annotated[int, Field(ge=0, le=3600)] | None = None
+
+
+def parse_limit(text: str | None) -> int:
+    """The `limit` of a list, cut to what a page can hold; raises InvalidRequest."""
+    if text is None:
+        return MAX_PAGE
+    if not text.isdecimal() or int(text) < 1:
+        raise InvalidRequest("Invalid limit parameter: it must be a number of at least 1")
+    return min(int(text), MAX_PAGE)
 
 
 def shape_time(moment: datetime) -> str:

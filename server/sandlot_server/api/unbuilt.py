@@ -9,9 +9,6 @@ from sandlot_server.errors import NotBuilt
 
 FEATURES = {
     "/sandboxes/{sandbox_id}/network": "changing the network of a sandbox",
-    "/sandboxes/{sandbox_id}/snapshots": "the snapshot API",
-    "/sandboxes/{sandbox_id}/fork": "the fork API",
-    "/snapshots": "the snapshot API",
     "/templates": "the template API",
     "/templates/{rest:path}": "the template API",
     "/v2/templates": "the template API",

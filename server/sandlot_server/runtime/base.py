@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 
@@ -71,6 +72,16 @@ class Death:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What a container had changed when it was captured, ready to become an image."""
+
+    image_id: str
+    """The image that the container was made from."""
+    layer: Path | None = None
+    diff_id: str = ""
+
+
 class Runtime(Protocol):
     """Runs containers of one installation; those of others it neither lists nor touches.
 
@@ -110,8 +121,23 @@ class Runtime(Protocol):
     async def list_containers(self) -> list[ContainerInfo]:
         """Return all containers of this installation, whatever they do."""
 
+    async def capture(self, name: str) -> Capture:
+        """Copy what the container has changed; it must stand still meanwhile. Raises ContainerGone, EngineError."""
+
+    async def make_image(self, capture: Capture, build_id: str) -> str:
+        """Turn a capture into an image that `build_id` names; return what to start containers from."""
+
+    async def list_images(self) -> list[str]:
+        """Return the build ids of all images made here."""
+
+    async def remove_image(self, build_id: str) -> None:
+        """Remove an image made here, once no container needs it; nothing happens when there is none."""
+
     def watch(self) -> AsyncIterator[Death]:
         """Yield every death of a container from now on; raises EngineUnavailable when the engine goes away."""
 
-    async def destroy(self) -> int:
-        """Remove all of this installation's containers, networks and firewall rules; returns how many containers."""
+    async def destroy(self, *, images: bool = False) -> int:
+        """Remove all of this installation's containers, networks and firewall rules; returns how many containers.
+
+        With `images` those made here go too, and with them the snapshots.
+        """

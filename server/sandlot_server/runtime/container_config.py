@@ -122,6 +122,31 @@ def make_tool_config(installation: str, image: str, command: list[str]) -> dict[
     }
 
 
+def make_copier_config(installation: str, image: str, agent_volume: str, folder: str, program: str) -> dict[str, Any]:
+    """A container that reads a folder of the engine with a program of ours, and nothing else; output is not logged."""
+    mounts = [
+        {"Type": "bind", "Source": folder, "Target": "/layer", "ReadOnly": True},
+        {"Type": "volume", "Source": agent_volume, "Target": AGENT_PATH, "ReadOnly": True},
+    ]
+    return {
+        "Image": image,
+        "User": "0:0",
+        "Entrypoint": [AGENT_COMMAND[0], "-I", "-B", "-c", program, "/layer"],
+        "Cmd": [],
+        "Env": ["LD_PRELOAD="],
+        "Labels": {INSTALLATION_LABEL: installation, ROLE_LABEL: str(Role.TOOL)},
+        "HostConfig": {
+            "NetworkMode": "none",
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            # Seeing xattrs named trusted.* takes SYS_ADMIN.
+            "CapAdd": ["DAC_READ_SEARCH", "SYS_ADMIN"],
+            "LogConfig": {"Type": "none"},
+            "Mounts": mounts,
+        },
+    }
+
+
 def parse_env(lines: Iterable[str] | None) -> Mapping[str, str]:
     """The `NAME=value` lines of an image as a map."""
     return dict(line.split("=", 1) for line in lines or () if "=" in line)

@@ -16,7 +16,7 @@ from docker.utils import kwargs_from_env
 
 from sandlot_protocol.http import ENVD_PORT
 from sandlot_server.errors import ContainerGone, EngineError, EngineUnavailable, IsolationFailed
-from sandlot_server.runtime.base import Container, ContainerInfo, ContainerSpec, Death, Role, Status
+from sandlot_server.runtime.base import Capture, Container, ContainerInfo, ContainerSpec, Death, Role, Status
 from sandlot_server.runtime.container_config import (
     BUILD_LABEL,
     INSTALLATION_LABEL,
@@ -28,6 +28,7 @@ from sandlot_server.runtime.container_config import (
     parse_env,
 )
 from sandlot_server.runtime.docker_events import EventStream
+from sandlot_server.runtime.docker_images import ImageMaker
 from sandlot_server.runtime.firewall import Firewall
 from sandlot_server.settings import Settings
 
@@ -74,6 +75,7 @@ class DockerEngine:
         self._threads = ThreadPoolExecutor(settings.engine_threads, thread_name_prefix="docker")
         self._client: docker.APIClient | None = None
         self._placement: Placement | None = None
+        self._images = ImageMaker(lambda: self._engine, installation, settings.home / "layers")
 
     async def open(self) -> None:
         """Find agent and base image, make network and firewall; raises IsolationFailed, EngineError."""
@@ -122,6 +124,24 @@ class DockerEngine:
         """Return all containers with our label."""
         return await self._run(lambda: [self._summarise(found) for found in self._find_all()])
 
+    async def capture(self, name: str) -> Capture:
+        """Copy the upper folder of the container's overlay."""
+        assert self._placement is not None, "open() comes first"
+        volume = self._placement.agent_volume
+        return await self._run(lambda: self._images.capture(name, volume))
+
+    async def make_image(self, capture: Capture, build_id: str) -> str:
+        """Load the capture as one layer on top of the container's image."""
+        return await self._run(lambda: self._images.make(capture, build_id))
+
+    async def list_images(self) -> list[str]:
+        """Return the tags of our repository."""
+        return await self._run(self._images.list_builds)
+
+    async def remove_image(self, build_id: str) -> None:
+        """Remove the tag, and with it all that only it needs."""
+        await self._run(lambda: self._images.remove(build_id))
+
     async def watch(self) -> AsyncIterator[Death]:
         """Yield deaths from the engine's event stream."""
         with telling_errors():
@@ -130,11 +150,13 @@ class DockerEngine:
                 yield death
         raise EngineUnavailable("the event stream of the Docker engine ended")
 
-    async def destroy(self) -> int:
-        """Remove containers, then the firewall's rules, then the network."""
+    async def destroy(self, *, images: bool = False) -> int:
+        """Remove containers, then the firewall's rules, then the network, then images."""
         names = [_name(found) for found in await self._run(self._find_all)]
         await asyncio.gather(*(self.remove(name) for name in names))
         await self._run(self._remove_network)
+        for build_id in await self.list_images() if images else ():
+            await self.remove_image(build_id)
         return len(names)
 
     @property
@@ -151,6 +173,7 @@ class DockerEngine:
         return await asyncio.get_running_loop().run_in_executor(self._threads, translated)
 
     def _prepare(self) -> None:
+        self._images.clear()
         self._engine.inspect_image(self._settings.base_image)
         self._placement = Placement(
             installation=self._installation,

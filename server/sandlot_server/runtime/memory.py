@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from sandlot_server.errors import ContainerGone, EngineError
-from sandlot_server.runtime.base import Container, ContainerInfo, ContainerSpec, Death, Role, Status
+from sandlot_server.runtime.base import Capture, Container, ContainerInfo, ContainerSpec, Death, Role, Status
 from sandlot_server.runtime.memory_agent import MemoryAgent
 
 Hook = Callable[[str, str], None]
@@ -29,9 +29,10 @@ class MemoryRuntime:
     """Pretended containers; `before` may raise to make an operation fail, `start_delay_s` makes starting slow."""
 
     def __init__(self, *, before: Hook | None = None, start_delay_s: float = 0) -> None:
-        self._before = before or (lambda operation, name: None)
+        self.before = before or (lambda operation, name: None)
         self._start_delay_s = start_delay_s
         self._boxes: dict[str, _Box] = {}
+        self._images: set[str] = set()
         self._watchers: set[asyncio.Queue[Death]] = set()
 
     async def open(self) -> None:
@@ -42,24 +43,24 @@ class MemoryRuntime:
 
     async def start(self, spec: ContainerSpec) -> Container:
         """Start an agent on a port of its own."""
-        self._before("start", spec.name)
+        self.before("start", spec.name)
         if spec.name in self._boxes:
             raise EngineError(f"there is a container {spec.name} already")
         box = self._boxes[spec.name] = _Box(spec)
         await asyncio.sleep(self._start_delay_s)
-        self._before("started", spec.name)
+        self.before("started", spec.name)
         await box.agent.start()
         box.status = Status.RUNNING
         return self._describe(box)
 
     async def attach(self, name: str) -> Container:
         """Return the container when its agent runs."""
-        self._before("attach", name)
+        self.before("attach", name)
         return self._describe(self._find(name))
 
     async def remove(self, name: str) -> None:
         """End the agent and forget it."""
-        self._before("remove", name)
+        self.before("remove", name)
         box = self._boxes.get(name)
         if box is None:
             return
@@ -68,7 +69,7 @@ class MemoryRuntime:
 
     async def pause(self, name: str) -> None:
         """The agent stops answering."""
-        self._before("pause", name)
+        self.before("pause", name)
         box = self._find(name)
         if box.status is Status.PAUSED:
             raise EngineError(f"container {name} is already paused")
@@ -77,7 +78,7 @@ class MemoryRuntime:
 
     async def unpause(self, name: str) -> None:
         """The agent answers again, what it was asked meanwhile too."""
-        self._before("unpause", name)
+        self.before("unpause", name)
         box = self._find(name)
         if box.status is not Status.PAUSED:
             raise EngineError(f"container {name} is not paused")
@@ -86,7 +87,7 @@ class MemoryRuntime:
 
     async def halt(self, name: str) -> None:
         """End the agent and keep the container."""
-        self._before("halt", name)
+        self.before("halt", name)
         box = self._boxes.get(name)
         if box is None:
             raise ContainerGone(f"there is no container {name}")
@@ -94,7 +95,7 @@ class MemoryRuntime:
 
     async def boot(self, name: str) -> Container:
         """Start a new agent in the container."""
-        self._before("boot", name)
+        self.before("boot", name)
         box = self._boxes.get(name)
         if box is None:
             raise ContainerGone(f"there is no container {name}")
@@ -112,7 +113,7 @@ class MemoryRuntime:
 
     async def list_containers(self) -> list[ContainerInfo]:
         """Return all containers."""
-        self._before("list", "")
+        self.before("list", "")
         return [
             ContainerInfo(
                 name=box.spec.name,
@@ -125,6 +126,29 @@ class MemoryRuntime:
             for box in self._boxes.values()
         ]
 
+    async def capture(self, name: str) -> Capture:
+        """Pretend to copy."""
+        self.before("capture", name)
+        box = self._boxes.get(name)
+        if box is None:
+            raise ContainerGone(f"there is no container {name}")
+        return Capture(box.spec.image)
+
+    async def make_image(self, capture: Capture, build_id: str) -> str:
+        """Note the image."""
+        self.before("make_image", build_id)
+        self._images.add(build_id)
+        return f"snapshot:{build_id}"
+
+    async def list_images(self) -> list[str]:
+        """Return all images."""
+        return sorted(self._images)
+
+    async def remove_image(self, build_id: str) -> None:
+        """Forget the image."""
+        self.before("remove_image", build_id)
+        self._images.discard(build_id)
+
     async def watch(self) -> AsyncIterator[Death]:
         """Yield deaths."""
         queue: asyncio.Queue[Death] = asyncio.Queue()
@@ -135,8 +159,10 @@ class MemoryRuntime:
         finally:
             self._watchers.discard(queue)
 
-    async def destroy(self) -> int:
+    async def destroy(self, *, images: bool = False) -> int:
         """Remove everything."""
+        if images:
+            self._images.clear()
         names = list(self._boxes)
         for name in names:
             await self.remove(name)

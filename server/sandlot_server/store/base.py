@@ -43,7 +43,10 @@ class Store(Protocol):
         """Forget all but the last entries, and the samples from before a moment."""
 
     async def load_templates(self) -> list[Template]:
-        """Return all templates, each with its current build."""
+        """Return all templates, once for each tag, the longest known first."""
 
     async def save_template(self, template: Template) -> None:
-        """Insert the template with its names, or make this build its current one."""
+        """Insert the template with its names, or make this build the one of the template's tag."""
+
+    async def delete_template(self, template_id: str) -> None:
+        """Forget the template with all its tags; nothing happens when it is unknown."""

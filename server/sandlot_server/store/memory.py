@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sandlot_server.models import LogEntry, Sample, Sandbox, Template
@@ -13,7 +14,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._sandboxes: dict[str, Sandbox] = {}
-        self._templates: dict[str, Template] = {}
+        self._templates: dict[tuple[str, str], Template] = {}
         self._entries: list[LogEntry] = []
         self._samples: list[Sample] = []
 
@@ -58,14 +59,16 @@ class MemoryStore:
         self._samples = [one for one in self._samples if one.at >= samples_before]
 
     async def load_templates(self) -> list[Template]:
-        """Return all templates."""
-        return list(self._templates.values())
+        """Return all templates, once for each tag."""
+        return sorted(self._templates.values(), key=lambda one: one.created_at)
 
     async def save_template(self, template: Template) -> None:
         """Insert or replace; its names now mean this template."""
-        for other in list(self._templates.values()):
+        for key, other in list(self._templates.items()):
             kept = tuple(name for name in other.names if name not in template.names)
-            self._templates[other.id] = Template(
-                other.id, other.build_id, kept, other.image, other.cpu_count, other.memory_mb
-            )
-        self._templates[template.id] = template
+            self._templates[key] = replace(other, names=template.names if other.id == template.id else kept)
+        self._templates[template.id, template.tag] = template
+
+    async def delete_template(self, template_id: str) -> None:
+        """Forget."""
+        self._templates = {key: other for key, other in self._templates.items() if other.id != template_id}

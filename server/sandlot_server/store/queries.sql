@@ -12,20 +12,32 @@ ON CONFLICT (id) DO UPDATE SET
 DELETE FROM sandboxes WHERE id = :id;
 
 -- name: load_templates
-SELECT builds.id AS build_id, builds.* FROM templates JOIN builds ON builds.id = templates.build_id
-ORDER BY templates.created_at, templates.id;
+SELECT template_tags.template_id, template_tags.tag, template_tags.created_at,
+    builds.id AS build_id, builds.image, builds.cpu_count, builds.memory_mb, builds.source_sandbox
+FROM template_tags JOIN builds ON builds.id = template_tags.build_id
+ORDER BY template_tags.created_at, template_tags.template_id, template_tags.tag;
 
 -- name: load_names
 SELECT name, template_id FROM template_names ORDER BY position;
 
 -- name: save_template
-INSERT INTO templates (id, build_id, created_at, updated_at) VALUES (:id, :build_id, :now, :now)
-ON CONFLICT (id) DO UPDATE SET build_id = :build_id, updated_at = :now;
+INSERT INTO templates (id, created_at, updated_at) VALUES (:id, :created_at, :created_at)
+ON CONFLICT (id) DO UPDATE SET updated_at = :created_at;
 
 -- name: save_build
-INSERT INTO builds (id, template_id, image, cpu_count, memory_mb, created_at)
-VALUES (:build_id, :id, :image, :cpu_count, :memory_mb, :now)
+INSERT INTO builds (id, template_id, image, cpu_count, memory_mb, created_at, source_sandbox)
+VALUES (:build_id, :id, :image, :cpu_count, :memory_mb, :created_at, :source_sandbox)
 ON CONFLICT (id) DO UPDATE SET image = :image, cpu_count = :cpu_count, memory_mb = :memory_mb;
+
+-- name: save_tag
+INSERT INTO template_tags (template_id, tag, build_id, created_at) VALUES (:id, :tag, :build_id, :created_at)
+ON CONFLICT (template_id, tag) DO UPDATE SET build_id = :build_id, created_at = :created_at;
+
+-- name: delete_stale_builds
+DELETE FROM builds WHERE template_id = :id AND id NOT IN (SELECT build_id FROM template_tags);
+
+-- name: delete_template
+DELETE FROM templates WHERE id = :id;
 
 -- name: delete_names
 DELETE FROM template_names WHERE template_id = :id;

@@ -78,7 +78,7 @@ def _decode_spec(fields: dict[str, Any]) -> SandboxSpec:
 
 
 def decode_template(row: Row, names: list[str]) -> Template:
-    """The template that a row of a build stands for."""
+    """The template that a row of a tag stands for."""
     return Template(
         id=row["template_id"],
         build_id=row["build_id"],
@@ -86,6 +86,9 @@ def decode_template(row: Row, names: list[str]) -> Template:
         image=row["image"],
         cpu_count=row["cpu_count"],
         memory_mb=row["memory_mb"],
+        created_at=decode_time(row["created_at"]),
+        tag=row["tag"],
+        source_sandbox=row["source_sandbox"],
     )
 
 

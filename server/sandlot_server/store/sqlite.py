@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sandlot_server.errors import StoreError
-from sandlot_server.models import LogEntry, Sample, Sandbox, Template, now
+from sandlot_server.models import LogEntry, Sample, Sandbox, Template
 from sandlot_server.store.rows import (
     decode_entry,
     decode_sample,
@@ -105,6 +105,10 @@ class SqliteStore:
         """Insert or replace; its names now mean this template."""
         await self._run(lambda: self._save_template(template))
 
+    async def delete_template(self, template_id: str) -> None:
+        """Forget; its builds, tags and names go along."""
+        await self._write("delete_template", {"id": template_id})
+
     def _load_templates(self) -> list[Template]:
         names = defaultdict(list)
         for row in self._fetch("load_names"):
@@ -118,10 +122,12 @@ class SqliteStore:
             "image": template.image,
             "cpu_count": template.cpu_count,
             "memory_mb": template.memory_mb,
-            "now": encode_time(now()),
+            "tag": template.tag,
+            "created_at": encode_time(template.created_at),
+            "source_sandbox": template.source_sandbox,
         }
         with self._transaction() as db:
-            for query in ("save_template", "save_build", "delete_names"):
+            for query in ("save_template", "save_build", "save_tag", "delete_stale_builds", "delete_names"):
                 db.execute(self._queries[query], values)
             for position, name in enumerate(template.names):
                 db.execute(self._queries["save_name"], {"name": name, "id": template.id, "position": position})

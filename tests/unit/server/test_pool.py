@@ -119,7 +119,7 @@ async def test_another_build_replaces_what_waits(settings: Settings, runtime: Me
         old = {info.name for info in await runtime.list_containers()}
         base = installation.catalogue.resolve("base")
         await installation.catalogue.save(replace(base, build_id="other", image="other"))
-        installation.pool.drop("base")
+        installation.pool.retire()
         made = await installation.service.create(BASE)
         assert made.container not in old
         await is_full(installation)

@@ -163,3 +163,30 @@ async def test_destroy_removes_everything(bench: Bench) -> None:
         await bench.runtime.start(bench.specify())
     assert await bench.runtime.destroy() == 2
     assert await bench.runtime.list_containers() == []
+
+
+async def test_a_capture_becomes_an_image(bench: Bench) -> None:
+    spec = bench.specify()
+    await bench.runtime.start(spec)
+    await bench.runtime.pause(spec.name)
+    capture = await bench.runtime.capture(spec.name)
+    image = await bench.runtime.make_image(capture, "b2")
+    assert await bench.runtime.list_images() == ["b2"]
+    copy = bench.specify(image=image, build_id="b2")
+    await bench.runtime.start(copy)
+    await bench.runtime.remove(copy.name)
+    await bench.runtime.remove_image("b2")
+    await bench.runtime.remove_image("b2")
+    assert await bench.runtime.list_images() == []
+
+
+async def test_a_capture_of_a_halted_container(bench: Bench) -> None:
+    spec = bench.specify()
+    await bench.runtime.start(spec)
+    await bench.runtime.halt(spec.name)
+    await bench.runtime.make_image(await bench.runtime.capture(spec.name), "b3")
+    assert await bench.runtime.list_images() == ["b3"]
+    await bench.runtime.destroy(images=True)
+    assert await bench.runtime.list_images() == []
+    with pytest.raises(ContainerGone):
+        await bench.runtime.capture(spec.name)

@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from sandlot_server.errors import StoreError
-from sandlot_server.models import Ingress, Lifecycle, Sandbox, SandboxSpec, SandboxState, Template, now, seconds
+from sandlot_server.models import (
+    Idempotency,
+    Ingress,
+    Lifecycle,
+    Sandbox,
+    SandboxSpec,
+    SandboxState,
+    Template,
+    now,
+    seconds,
+)
 from sandlot_server.store.base import Store
 from sandlot_server.store.memory import MemoryStore
 from sandlot_server.store.sqlite import SqliteStore
@@ -28,7 +38,8 @@ SPEC = SandboxSpec(
     ingress=Ingress(False, "host:${PORT}", (443, 8443)),
 )
 SANDBOX = Sandbox("i1", "c1", SandboxState.STARTING, now(), now() + seconds(9), SPEC, "boot")
-TEMPLATE = Template("t1", "b1", ("one", "team/one"), "image:1", 2, 512)
+TEMPLATE = Template("t1", "b1", ("one", "team/one"), "image:1", 2, 512, now(), source_sandbox="i1")
+LATER = now() + seconds(60)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -40,6 +51,10 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def test_sandboxes_come_back_as_they_were(store: Store) -> None:
+    mcp = replace(SPEC, mcp_servers=("a", "b"), idempotency=Idempotency("k", "d"))
+    await store.save_sandbox(replace(SANDBOX, id="i3", container="c3", spec=mcp))
+    assert (await store.load_sandboxes())[0].spec == mcp
+    await store.delete_sandbox("i3")
     plain = replace(SANDBOX, id="i2", container="c2", spec=replace(SPEC, ingress=None, alias=None))
     await store.save_sandbox(SANDBOX)
     await store.save_sandbox(plain)
@@ -73,15 +88,27 @@ async def test_templates_and_their_names(store: Store) -> None:
     await store.save_template(TEMPLATE)
     rebuilt = replace(TEMPLATE, build_id="b2", image="image:2", names=("one",))
     await store.save_template(rebuilt)
-    other = Template("t2", "b3", ("team/one", "two"), "image:3", 1, 128)
+    other = Template("t2", "b3", ("team/one", "two"), "image:3", 1, 128, LATER)
     await store.save_template(other)
     assert await store.load_templates() == [rebuilt, other]
 
 
 async def test_a_name_moves_to_the_template_that_takes_it(store: Store) -> None:
     await store.save_template(TEMPLATE)
-    await store.save_template(Template("t2", "b2", ("one",), "image:2", 1, 128))
+    await store.save_template(Template("t2", "b2", ("one",), "image:2", 1, 128, LATER))
     assert [(one.id, one.names) for one in await store.load_templates()] == [("t1", ("team/one",)), ("t2", ("one",))]
+
+
+async def test_tags_and_the_end_of_a_template(store: Store) -> None:
+    await store.save_template(TEMPLATE)
+    tagged = replace(TEMPLATE, build_id="b2", tag="v2", created_at=LATER)
+    await store.save_template(tagged)
+    assert await store.load_templates() == [TEMPLATE, tagged]
+    await store.delete_template("t1")
+    await store.delete_template("t1")
+    assert await store.load_templates() == []
+    await store.save_template(TEMPLATE)
+    assert await store.load_templates() == [TEMPLATE]
 
 
 async def test_a_newer_database_is_left_alone(tmp_path: Path) -> None:

@@ -1,0 +1,133 @@
+"""Images made here: the changes of a container on top of the image it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import requests
+from docker.errors import APIError, ImageNotFound
+
+from sandlot_server.errors import EngineError
+from sandlot_server.runtime import layers
+from sandlot_server.runtime.archives import MAX_LAYERS, Layer, iterate_archive, make_image_config
+from sandlot_server.runtime.base import Capture
+from sandlot_server.runtime.container_config import INSTALLATION_LABEL, make_copier_config
+
+
+class _Digester:
+    """Passes bytes on and keeps their digest."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._hash = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self._hash.update(data)
+        return self._out.write(data)
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._hash.hexdigest()}"
+
+
+class ImageMaker:
+    """Captures containers and makes images; every method blocks."""
+
+    def __init__(self, find_client: Callable[[], Any], installation: str, folder: Path) -> None:
+        self._find_client = find_client
+        self._installation = installation
+        self._folder = folder
+
+    @property
+    def _client(self) -> Any:
+        return self._find_client()
+
+    @property
+    def _repository(self) -> str:
+        return f"sandlot/build-{self._installation}"
+
+    def clear(self) -> None:
+        """Remove what a server that ended in the middle has left."""
+        self._folder.mkdir(mode=0o700, exist_ok=True, parents=True)
+        for left in self._folder.iterdir():
+            left.unlink()
+
+    def capture(self, name: str, agent_volume: str) -> Capture:
+        """Copy the container's changes into a file; raises EngineError where the engine keeps them out of reach."""
+        found = self._client.inspect_container(name)
+        upper = (found.get("GraphDriver", {}).get("Data") or {}).get("UpperDir")
+        if upper is None:
+            raise EngineError("snapshots need an engine with the overlay2 storage driver")
+        handle, path = tempfile.mkstemp(dir=self._folder)
+        with os.fdopen(handle, "wb") as file:
+            out = _Digester(file)
+            try:
+                self._copy(upper, found["Image"], agent_volume, out)
+            except (OSError, layers.UnfitLayer) as error:
+                Path(path).unlink()
+                raise EngineError(f"the files of the sandbox could not be copied: {error}") from error
+        return Capture(found["Image"], Path(path), out.digest)
+
+    def _copy(self, upper: str, image: str, agent_volume: str, out: Any) -> None:
+        if os.access(upper, os.R_OK | os.X_OK):
+            layers.write_layer(upper, out)
+        else:
+            self.copy_in_container(upper, image, agent_volume, out)
+
+    def copy_in_container(self, upper: str, image: str, agent_volume: str, out: Any) -> None:
+        """Copy where this process cannot see the engine's files: our code runs in a container that can."""
+        program = Path(layers.__file__).read_text()
+        config = make_copier_config(self._installation, image, agent_volume, upper, program)
+        copier = self._client.create_container_from_config(config)["Id"]
+        complaint = b""
+        try:
+            stream = self._client.attach(copier, stdout=True, stderr=True, stream=True, demux=True)
+            with closing(stream._response):  # closing the stream itself leaves the connection open
+                self._client.start(copier)
+                for data, error in stream:
+                    out.write(data or b"")
+                    complaint += error or b""
+            if self._client.wait(copier)["StatusCode"] != 0:
+                raise EngineError(f"the files of the sandbox could not be copied: {complaint.decode(errors='replace')}")
+        finally:
+            self._client.remove_container(copier, force=True)
+
+    def make(self, capture: Capture, build_id: str) -> str:
+        """Load a capture as an image and return its name; the captured file is gone afterwards."""
+        assert capture.layer is not None
+        layer = Layer(capture.layer, capture.diff_id)
+        try:
+            parent = self._client.inspect_image(capture.image_id)
+            parents = len(parent["RootFS"]["Layers"])
+            if parents >= MAX_LAYERS:
+                raise EngineError(f"a snapshot of a snapshot can be {MAX_LAYERS} layers deep, and this is that deep")
+            config = make_image_config(parent, layer, {INSTALLATION_LABEL: self._installation})
+            tag = f"{self._repository}:{build_id}"
+            for message in self._client.load_image(iterate_archive(config, layer, parents, tag)):
+                if "error" in message:
+                    raise EngineError(f"the engine did not take the snapshot: {message['error']}")
+        finally:
+            capture.layer.unlink(missing_ok=True)
+        return tag
+
+    def list_builds(self) -> list[str]:
+        """Return the build ids of all images made here."""
+        found = self._client.images(filters={"label": f"{INSTALLATION_LABEL}={self._installation}"})
+        tags = (tag for image in found for tag in image["RepoTags"] or ())
+        return [tag.rpartition(":")[2] for tag in tags if tag.startswith(f"{self._repository}:")]
+
+    def remove(self, build_id: str) -> None:
+        """Remove an image, unless a container needs it still."""
+        try:
+            self._client.remove_image(f"{self._repository}:{build_id}")
+        except ImageNotFound:
+            return
+        except APIError as error:
+            if error.status_code != requests.codes.conflict:
+                raise

@@ -1,0 +1,174 @@
+"""Snapshots and forks: the files of a sandbox as a template, and other sandboxes made from it.
+
+Files alone: processes are not carried over on a host that cannot checkpoint them, and this version asks none to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from sandlot_server.creation import Creator
+from sandlot_server.errors import Conflict, InvalidRequest, NotFound, SandboxNotFound, SandlotError
+from sandlot_server.freezing import Freezer
+from sandlot_server.journal import Event, Journal
+from sandlot_server.models import DEFAULT_TAG, Sandbox, SandboxSpec, SandboxState, Template, new_template_id, now
+from sandlot_server.names import parse_own_name, parse_reference
+from sandlot_server.pool import Pool
+from sandlot_server.registry import Entry, Registry
+from sandlot_server.runtime.base import Runtime
+from sandlot_server.settings import Settings
+from sandlot_server.templates import BASE_ID, Catalogue
+
+log = logging.getLogger(__name__)
+
+MAX_FORKS = 100
+
+
+class Snapshots:
+    """Makes, lists and removes snapshots, and forks sandboxes."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        runtime: Runtime,
+        catalogue: Catalogue,
+        registry: Registry,
+        freezer: Freezer,
+        creator: Creator,
+        pool: Pool,
+        journal: Journal,
+    ) -> None:
+        self._settings = settings
+        self._runtime = runtime
+        self._catalogue = catalogue
+        self._registry = registry
+        self._freezer = freezer
+        self._creator = creator
+        self._pool = pool
+        self._journal = journal
+        self._making: set[str] = set()
+
+    async def create(self, sandbox_id: str, name: str | None) -> Template:
+        """Keep the files of a sandbox, running or paused, as a template that has `name`, or none.
+
+        An own template that has the name already gets another build. Raises SandboxNotFound, Conflict,
+        InvalidRequest (name), EngineError.
+        """
+        template_id, names, tag = self._place(name)
+        entry = self._require(sandbox_id)
+        async with self._make_image(entry) as build:
+            snapshot = replace(build, id=template_id, names=names, tag=tag)
+            await self._catalogue.save(snapshot)
+        self._journal.record(Event.SNAPSHOTTED, sandbox_id, f"is kept as {snapshot.id}", snapshot=snapshot.id)
+        self._pool.retire()
+        return snapshot
+
+    def list_all(self) -> list[Template]:
+        """Return all snapshots."""
+        return [template for template in self._catalogue.list_tags() if template.source_sandbox is not None]
+
+    async def delete(self, reference: str) -> None:
+        """Remove a template, a snapshot for one; its image goes when nothing uses it any more.
+
+        Raises NotFound, InvalidRequest when it is built in or sandboxes run on it.
+        """
+        name, _ = parse_reference(reference)
+        template_id = self._catalogue.find_id(name)
+        if template_id is None:
+            raise NotFound(f"template '{name}' not found")
+        if template_id == BASE_ID:
+            raise InvalidRequest("the base template is built in and cannot be deleted")
+        if any(entry.sandbox.spec.template_id == template_id and self._counts(entry) for entry in self._registry):
+            raise InvalidRequest(f"cannot delete template '{template_id}' because there are running sandboxes using it")
+        await self._catalogue.delete(template_id)
+        self._pool.retire()
+        await self.collect()
+
+    async def fork(self, sandbox_id: str, count: int, timeout_s: int) -> list[Sandbox | SandlotError]:
+        """Make `count` sandboxes with the files of a running one; each succeeds or fails by itself.
+
+        Raises SandboxNotFound, Conflict, InvalidRequest (count), EngineError.
+        """
+        self._check_count(count)
+        entry = self._require(sandbox_id)
+        if entry.state is SandboxState.PAUSED:
+            raise Conflict(f"Sandbox '{sandbox_id}' is paused and cannot be forked; resume it first")
+        async with self._make_image(entry) as build:
+            spec = replace(entry.sandbox.spec, build_id=build.build_id, timeout_s=timeout_s, idempotency=None)
+            results = await asyncio.gather(*(self._make_fork(build, spec) for _ in range(count)))
+        self._journal.record(Event.SNAPSHOTTED, sandbox_id, f"was forked {count} times")
+        return results
+
+    async def _make_fork(self, build: Template, spec: SandboxSpec) -> Sandbox | SandlotError:
+        try:
+            return await self._creator.create(build, spec, pooled=False)
+        except SandlotError as error:
+            return error
+
+    async def collect(self) -> None:
+        """Remove images that belong to no template and to no sandbox; raises EngineError."""
+        known = {template.build_id for template in self._catalogue.list_tags()}
+        known |= {entry.sandbox.spec.build_id for entry in self._registry} | self._making
+        for build_id in await self._runtime.list_images():
+            if build_id not in known:
+                log.info("the image of build %s is of no use any more and is removed", build_id)
+                await self._runtime.remove_image(build_id)
+
+    @asynccontextmanager
+    async def _make_image(self, entry: Entry) -> AsyncIterator[Template]:
+        """Have the sandbox's files as an image; it stays for as long as a template or a sandbox is of that build."""
+        sandbox = entry.sandbox
+        build_id = str(uuid.uuid4())
+        self._making.add(build_id)
+        try:
+            async with self._freezer.standstill(entry):
+                capture = await self._runtime.capture(sandbox.container)
+            image = await self._runtime.make_image(capture, build_id)
+            yield Template(
+                id=sandbox.spec.template_id,
+                build_id=build_id,
+                names=(),
+                image=image,
+                cpu_count=sandbox.spec.cpu_count,
+                memory_mb=sandbox.spec.memory_mb,
+                created_at=now(),
+                source_sandbox=sandbox.id,
+            )
+        finally:
+            self._making.discard(build_id)
+
+    def _place(self, name: str | None) -> tuple[str, tuple[str, ...], str]:
+        """Template id, names and tag of a new snapshot."""
+        if name is None:
+            return new_template_id(), (), DEFAULT_TAG
+        own, tag = parse_own_name(name)
+        known = self._catalogue.find_id(own)
+        if known == BASE_ID:
+            raise InvalidRequest(f"Invalid name: '{own}' is the name of a built-in template")
+        return known or new_template_id(), (own,), tag
+
+    def _require(self, sandbox_id: str) -> Entry:
+        entry = self._registry.get(sandbox_id)
+        if entry is None or entry.state in (SandboxState.STARTING, SandboxState.KILLING):
+            raise SandboxNotFound(sandbox_id)
+        if not entry.state.is_settled:
+            raise Conflict(f"Sandbox '{sandbox_id}' cannot be snapshotted while in '{entry.state}' state")
+        return entry
+
+    def _counts(self, entry: Entry) -> bool:
+        return entry.state is not SandboxState.KILLING
+
+    def _check_count(self, count: int) -> None:
+        if count < 1:
+            raise InvalidRequest("Count must be at least 1")
+        if count > MAX_FORKS:
+            raise InvalidRequest(f"Count cannot be greater than {MAX_FORKS}")
+        if count >= self._settings.max_sandboxes:
+            limit = self._settings.max_sandboxes
+            raise InvalidRequest(f"Count must be lower than the maximum number of concurrent sandboxes ({limit})")
