@@ -16,14 +16,21 @@ FILE = "FILE_TYPE_FILE"
 DIRECTORY = "FILE_TYPE_DIRECTORY"
 UNSPECIFIED = "FILE_TYPE_UNSPECIFIED"
 
-_GO_LETTERS = [
+_LETTERS = (
     (stat.S_ISDIR, "d"),
     (stat.S_ISLNK, "L"),
-    (stat.S_ISBLK, "D"),
+    (lambda mode: stat.S_ISBLK(mode) or stat.S_ISCHR(mode), "D"),
     (stat.S_ISFIFO, "p"),
     (stat.S_ISSOCK, "S"),
-]
-"""File types in the order and letters of Go's FileMode.String; a character device is "Dc"."""
+    (lambda mode: mode & stat.S_ISUID, "u"),
+    (lambda mode: mode & stat.S_ISGID, "g"),
+    (stat.S_ISCHR, "c"),
+    (lambda mode: mode & stat.S_ISVTX, "t"),
+)
+"""What Go's FileMode.String puts before the permission bits, in its order."""
+
+EARLIEST, LATEST = -62_135_596_800, 253_402_300_799
+"""Unix seconds of the years 1 and 9999, between which a Timestamp has to be; file systems know no such limit."""
 
 
 def show(text: str) -> str:
@@ -39,7 +46,7 @@ def describe(path: str, names: Names, shown: str | None = None) -> Entry:
     info = os.lstat(path)
     shown = shown or path
     entry: Entry = {
-        "name": show(os.path.basename(shown)),
+        "name": show(os.path.basename(shown.rstrip("/")) or "/"),
         "path": show(shown),
         "size": str(info.st_size),
         "permissions": format_mode(info.st_mode),
@@ -50,7 +57,7 @@ def describe(path: str, names: Names, shown: str | None = None) -> Entry:
     target = _follow(path, entry) if stat.S_ISLNK(info.st_mode) else info
     entry["type"] = find_type(target.st_mode) if target else UNSPECIFIED
     entry["mode"] = stat.S_IMODE(target.st_mode) & 0o777 if target else 0
-    if not stat.S_ISLNK(info.st_mode) and (metadata := read_metadata(os.fsencode(path))):
+    if metadata := read_metadata(path):
         entry["metadata"] = metadata
     return entry
 
@@ -81,16 +88,14 @@ def find_type(mode: int) -> str:
 
 def format_mode(mode: int) -> str:
     """Return a mode as Go's FileMode.String does: `-rw-r--r--`, `drwxr-xr-x`, `Lrwxrwxrwx`, `dtrwxrwxrwx`."""
-    letters = "".join(letter for is_type, letter in _GO_LETTERS if is_type(mode))
-    if stat.S_ISCHR(mode):
-        letters = "Dc"
-    letters += "u" * bool(mode & stat.S_ISUID) + "g" * bool(mode & stat.S_ISGID) + "t" * bool(mode & stat.S_ISVTX)
+    letters = "".join(letter for has_it, letter in _LETTERS if has_it(mode))
     bits = "".join(char if mode & (1 << (8 - i)) else "-" for i, char in enumerate("rwxrwxrwx"))
     return (letters or "-") + bits
 
 
 def format_time(nanoseconds: int) -> str:
-    """Return unix nanoseconds as RFC 3339 in UTC."""
+    """Return unix nanoseconds as RFC 3339 in UTC; what no Timestamp can hold becomes the nearest that one can."""
     seconds, rest = divmod(nanoseconds, 10**9)
+    seconds = min(max(seconds, EARLIEST), LATEST)
     year, month, day, hour, minute, second, *_ = time.gmtime(seconds)
     return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}.{rest:09d}Z"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
+from sandlot_envd import disk
 from sandlot_envd.codec import Message
 from sandlot_envd.errors import AlreadyExists, BadRequest, FailedPrecondition, Internal, NotFound, translate
+from sandlot_envd.fields import read_number, read_text
 from sandlot_envd.filesystem.entries import Entry, describe, describe_briefly
-from sandlot_envd.filesystem.folders import make_folders, refuse_root, remove_tree, walk
+from sandlot_envd.filesystem.folders import make_folders, walk
+from sandlot_envd.filesystem.removal import remove_tree
 from sandlot_envd.paths import resolve
 from sandlot_envd.rpc import Call, Service
 from sandlot_envd.state import AgentState
@@ -20,9 +22,6 @@ from sandlot_envd.users import Names
 
 if TYPE_CHECKING:
     from sandlot_envd.filesystem.watchers import Watchers
-
-MAX_DEPTH = 1000
-T = TypeVar("T")
 
 
 def build(state: AgentState) -> Service:
@@ -86,27 +85,25 @@ async def stat(call: Call, message: Message) -> Message:
 async def list_dir(call: Call, message: Message) -> Message:
     """List a folder to some depth, in lexical depth-first order."""
     path = read_path(call, message)
-    depth = message.get("depth") or 1
-    if not isinstance(depth, int) or depth < 0:
-        raise BadRequest("depth is not a number")
-    return {"entries": await _in_thread(lambda: _list(call, path, min(depth, MAX_DEPTH)))}
+    depth = read_number(message, "depth") or 1
+    return {"entries": await disk.work(_list, call, path, depth)}
 
 
 def _list(call: Call, path: str, depth: int) -> list[Entry]:
     names = Names()
-    with _telling(path, "directory not found"):
+    with _telling(path, "path not found"):
         real = os.path.realpath(path, strict=True)
         if not os.path.isdir(real):
             raise BadRequest(f"path is not a directory: {path}")
-        entries = [_describe_found(found, path + found[len(real) :], names) for found in walk(real, depth)]
+        entries = [_describe_found(real, os.path.normpath(path), name, names) for name in walk(real, depth)]
     present = [entry for entry in entries if entry is not None]
     return [describe_briefly(entry) for entry in present] if call.is_legacy else present
 
 
-def _describe_found(found: str, shown: str, names: Names) -> Entry | None:
+def _describe_found(real: str, shown: str, name: str, names: Names) -> Entry | None:
     """Describe under the name that the client knows the folder by; None for what has vanished."""
     try:
-        return describe(found, names, shown.replace("//", "/"))
+        return describe(os.path.join(real, name), names, os.path.join(shown, name))
     except OSError:
         return None
 
@@ -122,52 +119,39 @@ async def make_dir(call: Call, message: Message) -> Message:
         try:
             make_folders(path, call.find_user())
         except NotADirectoryError as error:
-            raise Internal(f"error creating directory: {error.strerror}: {path}") from error
+            raise Internal(f"error creating directory: path is a file: {error.filename}") from error
         return {"entry": _describe(call, path)}
 
 
 async def move(call: Call, message: Message) -> Message:
     """Rename, making missing folders above the destination; an existing file there is replaced."""
-    user = call.find_user()
-    source = resolve(_read_text(message, "source"), user)
-    destination = resolve(_read_text(message, "destination"), user)
-    try:
+    source, destination = read_path(call, message, "source"), read_path(call, message, "destination")
+    with _telling(source, "source file not found"):
         os.lstat(source)
-    except FileNotFoundError as error:
-        raise NotFound(f"source file not found: {source}") from error
-    except OSError as error:
-        raise translate(error, "cannot read the source") from error
-    try:
-        make_folders(os.path.dirname(destination), user)
-        os.rename(source, destination)
-    except OSError as error:
-        raise Internal(f"error renaming: {error.strerror}") from error
-    return {"entry": _describe(call, destination)}
+    with _telling(destination, "destination not found"):
+        make_folders(os.path.dirname(destination), call.find_user())
+        try:
+            os.rename(source, destination)
+        except FileNotFoundError as error:
+            raise NotFound(f"source file not found: {source}") from error
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise
+            raise Internal(f"error renaming: {error.strerror}") from error
+        return {"entry": _describe(call, destination)}
 
 
 async def remove(call: Call, message: Message) -> Message:
     """Remove a file or a whole folder; what is not there counts as removed."""
     path = read_path(call, message)
-    refuse_root(path)
-    try:
-        await _in_thread(lambda: remove_tree(path))
-    except NotADirectoryError:
-        return {}  # a part of the path is a file: below it there is nothing
-    except OSError as error:
-        raise translate(error, "error removing file or directory") from error
+    with _telling(path, "error removing file or directory"):
+        await disk.work(remove_tree, path)
     return {}
 
 
-def read_path(call: Call, message: Message) -> str:
-    """Return the resolved `path` of a request. Raises BadRequest."""
-    return resolve(_read_text(message, "path"), call.find_user(), call.state.default_workdir)
-
-
-def _read_text(message: Message, name: str) -> str:
-    value: Any = message.get(name, "")
-    if not isinstance(value, str):
-        raise BadRequest(f"{name} is not a text")
-    return value
+def read_path(call: Call, message: Message, name: str = "path") -> str:
+    """Return a path of a request, resolved. Raises BadRequest."""
+    return resolve(read_text(message, name), call.find_user(), call.state.default_workdir)
 
 
 def _describe(call: Call, path: str) -> Entry:
@@ -175,18 +159,14 @@ def _describe(call: Call, path: str) -> Entry:
     return describe_briefly(entry) if call.is_legacy else entry
 
 
-async def _in_thread(work: Callable[[], T]) -> T:
-    """Walks and removals may take long; the loop serves others meanwhile."""
-    return await asyncio.get_running_loop().run_in_executor(None, work)
-
-
 @contextmanager
 def _telling(path: str, not_found: str) -> Iterator[None]:
+    """Turn the operating system's errors into the agent's; below a file, too, nothing is found."""
     try:
         yield
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFound(f"{not_found}: {path}") from error
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise FailedPrecondition(f"cyclic symlink or chain too long: {path}") from error
-        raise translate(error, f"cannot read {path}") from error
+            raise FailedPrecondition(f"cyclic symlink or chain of too many: {path}") from error
+        raise translate(error, f"error at {path}") from error
