@@ -40,7 +40,7 @@ class SandboxBase:
         self._config = opts["connection_config"]
         self._sandbox_id = opts["sandbox_id"]
         self._sandbox_domain = opts["sandbox_domain"] or self._config.domain
-        self._version: EnvdVersion = parse_version(opts["envd_version"])
+        self._envd_version: EnvdVersion = parse_version(opts["envd_version"])
         self._envd_access_token = opts["envd_access_token"]
         self._traffic_access_token = opts.get("traffic_access_token")
         self._mcp_token: str | None = None
@@ -119,7 +119,7 @@ class SandboxBase:
         return self._file_url(path, "write", user, use_signature_expiration)
 
     def _file_url(self, path: str, operation: Operation, user: str | None, expires_s: int | None) -> str:
-        name = DEFAULT_USER if user is None and self._version < AGENT_KNOWS_USER else user
+        name = DEFAULT_USER if user is None and self._envd_version < AGENT_KNOWS_USER else user
         query = {"path": path} if path else {}
         if name:
             query["username"] = name

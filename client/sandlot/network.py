@@ -254,7 +254,8 @@ def build_iam(iam: SandboxIamOpts | None) -> dict[str, Any] | None:
     if not tokens:
         return None
     for name, token in tokens.items():
-        if not (isinstance(token.get("audience"), str) and isinstance(token.get("token_type"), str)):
+        fields: list[object] = [token.get("audience"), token.get("token_type")] if isinstance(token, dict) else []
+        if not fields or not all(isinstance(field, str) for field in fields):
             raise InvalidArgumentException(f"iam token {name!r} must have strings 'audience' and 'token_type'")
     wire = {name: {"audience": token["audience"], "tokenType": token["token_type"]} for name, token in tokens.items()}
     return {"tokens": wire}

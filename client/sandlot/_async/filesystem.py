@@ -239,7 +239,7 @@ class Filesystem(Watching):
     ) -> builtins.list[EntryInfo]:
         """List a directory; `depth` levels of it, the directory's own entries being the first."""
         if depth is not None and depth < 1:
-            raise InvalidArgumentException("depth must be at least 1")
+            raise InvalidArgumentException("depth should be at least 1")
         request = {"path": path, "depth": depth or 0}
         return await self._call("ListDir", request, parse_entries, user, request_timeout)
 

@@ -42,7 +42,7 @@ class Sandbox(SandboxApi):
 
     def __init__(self, **opts: Unpack[SandboxOpts]) -> None:
         super().__init__(**opts)
-        self._envd = Envd(self._config, self.envd_api_url, self._version)
+        self._envd = Envd(self._config, self.envd_api_url, self._envd_version)
         self._files = Filesystem(self._envd, self._config)
         self._commands = Commands(self._envd)
         self._pty = Pty(self._envd)

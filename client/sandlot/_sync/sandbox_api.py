@@ -132,7 +132,7 @@ class SandboxApi(SandboxBase):
         self, start: datetime | None = None, end: datetime | None = None, **opts: Unpack[ApiParams]
     ) -> builtins.list[SandboxMetrics]:
         """Return the sandbox's use of resources between two times, by default all that is known."""
-        require(self._version, METRICS, "get_metrics")
+        require(self._envd_version, METRICS, "get_metrics")
         return self._get_metrics_by_id(self._sandbox_id, start, end, **self._config.get_api_params(**opts))
 
     get_metrics = both(_get_metrics, _get_metrics_by_id)
