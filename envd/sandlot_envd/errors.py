@@ -3,6 +3,7 @@
 AgentError                  a Connect code and a message; answered as both RPC error and HTTP error
 ├── BadRequest              invalid_argument, 400
 ├── Unauthenticated         unauthenticated, 401
+├── PermissionDenied        permission_denied, 403
 ├── NotFound                not_found, 404
 ├── AlreadyExists           already_exists, 409
 ├── FailedPrecondition      failed_precondition, 400
@@ -27,7 +28,8 @@ class AgentError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.message = message
+        # Names of files may hold bytes that are not UTF-8; no client could read a message with them as they are.
+        self.message = message.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class BadRequest(AgentError):
@@ -40,6 +42,12 @@ class Unauthenticated(AgentError):
     """No or wrong credentials, or a user the sandbox does not have."""
 
     code, status = "unauthenticated", 401
+
+
+class PermissionDenied(AgentError):
+    """What even root may not do here, as on a read-only filesystem."""
+
+    code, status = "permission_denied", 403
 
 
 class NotFound(AgentError):
@@ -101,6 +109,13 @@ _BY_ERRNO: dict[int, type[AgentError]] = {
     errno.ENOTDIR: BadRequest,
     errno.ENAMETOOLONG: BadRequest,
     errno.EINVAL: BadRequest,
+    errno.EISDIR: BadRequest,
+    errno.ENXIO: BadRequest,
+    errno.EACCES: PermissionDenied,
+    errno.EPERM: PermissionDenied,
+    errno.EROFS: PermissionDenied,
+    errno.EBUSY: FailedPrecondition,
+    errno.ETXTBSY: FailedPrecondition,
     errno.ELOOP: FailedPrecondition,
     errno.EEXIST: AlreadyExists,
     errno.ENOSPC: NoSpace,

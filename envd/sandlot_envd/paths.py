@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os.path
+import os
 
 from sandlot_envd.errors import BadRequest
 from sandlot_envd.users import User
@@ -16,6 +16,10 @@ def resolve(path: str, user: User, default: str | None = None) -> str:
     """
     if "\0" in path:
         raise BadRequest("a path cannot contain a NUL character")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise BadRequest("a path cannot contain half of a surrogate pair") from error
     if not path:
         return default or user.home
     if path.startswith("~"):
