@@ -122,12 +122,12 @@ class Installation:
             await self.runtime.open()
             await self.catalogue.load(self.settings)
             watchers = Tasks()
-            watchers.spawn(self.reconciler.watch(), "watching the engine")
+            watchers.supervise(self.reconciler.watch, "watching the engine")
             await self.reconciler.recover()
-            watchers.spawn(self.service.expiry.run(), "timeouts")
-            watchers.spawn(self.reconciler.run(), "comparing store and engine")
-            watchers.spawn(self.pool.run(), "filling the pool")
-            watchers.spawn(self.metrics.run(), "sampling")
+            watchers.supervise(self.service.expiry.run, "timeouts")
+            watchers.supervise(self.reconciler.run, "comparing store and engine")
+            watchers.supervise(self.pool.run, "filling the pool")
+            watchers.supervise(self.metrics.run, "sampling")
             try:
                 yield
             finally:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 log = logging.getLogger(__name__)
+
+RESTART_S = 1
 
 
 class Tasks:
@@ -22,6 +24,10 @@ class Tasks:
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
+
+    def supervise(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Keep `work` going until `cancel`: what it raises is logged, and it is begun again."""
+        self.spawn(_keep_going(work, name), name)
 
     async def finish(self, deadline_s: float) -> None:
         """Wait for all tasks, those started meanwhile too; cancel what is not done in time."""
@@ -41,3 +47,12 @@ class Tasks:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("%s failed", task.get_name(), exc_info=error)
+
+
+async def _keep_going(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+    while True:
+        try:
+            await work()
+        except Exception:  # whatever it is, timeouts and deaths must go on being looked after
+            log.exception("%s failed and is begun again", name)
+        await asyncio.sleep(RESTART_S)

@@ -39,6 +39,7 @@ T = TypeVar("T")
 AGENT_LABEL = "dev.sandlot.agent"
 CALL_S = 120
 LOG_LINES = 4000
+SLOW_THREADS = 4
 BRIDGE_OPTIONS = {"com.docker.network.bridge.enable_icc": "false"}
 STATUSES = {
     "created": Status.CREATED,
@@ -73,6 +74,8 @@ class DockerEngine:
         self._network = f"sandlot-{installation}"
         self._bridge = f"sl-{installation[:10]}"
         self._threads = ThreadPoolExecutor(settings.engine_threads, thread_name_prefix="docker")
+        # Removals and copies are slow and nobody waits for them: they must not stand before a create or a pause.
+        self._slow_threads = ThreadPoolExecutor(SLOW_THREADS, thread_name_prefix="docker-slow")
         self._client: docker.APIClient | None = None
         self._placement: Placement | None = None
         self._images = ImageMaker(lambda: self._engine, installation, settings.home / "layers")
@@ -85,7 +88,8 @@ class DockerEngine:
         """Let go of the engine."""
         if self._client is not None:
             self._client.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._slow_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def start(self, spec: ContainerSpec) -> Container:
         """Create and start; three calls to the engine."""
@@ -97,7 +101,7 @@ class DockerEngine:
 
     async def remove(self, name: str) -> None:
         """Kill and remove, anonymous volumes included."""
-        await self._run(lambda: self._remove(name))
+        await self._run(lambda: self._remove(name), slow=True)
 
     async def pause(self, name: str) -> None:
         """Freeze the container's cgroup."""
@@ -128,11 +132,11 @@ class DockerEngine:
         """Copy the upper folder of the container's overlay."""
         assert self._placement is not None, "open() comes first"
         volume = self._placement.agent_volume
-        return await self._run(lambda: self._images.capture(name, volume))
+        return await self._run(lambda: self._images.capture(name, volume), slow=True)
 
     async def make_image(self, capture: Capture, build_id: str) -> str:
         """Load the capture as one layer on top of the container's image."""
-        return await self._run(lambda: self._images.make(capture, build_id))
+        return await self._run(lambda: self._images.make(capture, build_id), slow=True)
 
     async def list_images(self) -> list[str]:
         """Return the tags of our repository."""
@@ -140,7 +144,7 @@ class DockerEngine:
 
     async def remove_image(self, build_id: str) -> None:
         """Remove the tag, and with it all that only it needs."""
-        await self._run(lambda: self._images.remove(build_id))
+        await self._run(lambda: self._images.remove(build_id), slow=True)
 
     async def watch(self) -> AsyncIterator[Death]:
         """Yield deaths from the engine's event stream."""
@@ -165,12 +169,14 @@ class DockerEngine:
             self._client = connect(timeout=CALL_S)
         return self._client
 
-    async def _run(self, work: Callable[[], T]) -> T:
+    async def _run(self, work: Callable[[], T], *, slow: bool = False) -> T:
         def translated() -> T:
             with telling_errors():
                 return work()
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, translated)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._slow_threads if slow else self._threads, translated
+        )
 
     def _prepare(self) -> None:
         self._images.clear()
