@@ -27,8 +27,8 @@ class ClientConnection(asyncio.Protocol):
     """HTTP/1.1 towards a client. Every request on it is framed, authorised and routed on its own."""
 
     __slots__ = (
-        "_buffer", "_checked", "_exchange", "_is_advancing", "_is_held", "_is_lingering", "_is_paused", "_is_secure", "_served",
-        "door", "forwarded", "is_write_paused", "since", "transport",
+        "_buffer", "_checked", "_exchange", "_is_advancing", "_is_held", "_is_lingering", "_is_paused", "_is_secure",
+        "_served", "door", "forwarded", "is_write_paused", "since", "transport",
     )  # fmt: skip
 
     def __init__(self, door: FrontDoor, *, is_secure: bool) -> None:
@@ -145,13 +145,13 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._linger()
 
-    def hand_over(self, splice: Splice, rest: bytes) -> None:
+    def hand_over(self, splice: Splice, rest: bytes, *, upstream_is_full: bool) -> None:
         """The connection has switched protocols and is no longer ours."""
         exchange, self._exchange = self._exchange, None
         assert exchange is not None
         self.door.finish(exchange)
         self.door.dismiss(self)
-        splice.start(rest, self._buffer)
+        splice.start(rest, self._buffer, client_is_full=self.is_write_paused, upstream_is_full=upstream_is_full)
         self._buffer = b""
 
     def abort(self) -> None:

@@ -153,7 +153,7 @@ class FrontDoor:
             if traffic is not None:
                 traffic.active.discard(splice)
 
-        splice = Splice(client, upstream, self.stats, forget)
+        splice = Splice(client, upstream, self.stats, forget, linger_s=self.limits.linger_s)
         self._splices.add(splice)
         if traffic is not None:
             traffic.active.add(splice)

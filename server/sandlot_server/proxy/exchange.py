@@ -293,7 +293,7 @@ class Exchange:
         traffic = self._traffic
         self._leave()
         splice = self._door.splice(self._client.transport, upstream.transport, traffic)
-        self._client.hand_over(splice, rest)
+        self._client.hand_over(splice, rest, upstream_is_full=upstream.is_write_paused)
 
     def refuse(self, answer: pages.Answer) -> None:
         """Answer in the upstream's place. A short rest of the request is awaited, so that the connection lives on."""

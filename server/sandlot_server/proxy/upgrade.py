@@ -48,12 +48,19 @@ class _Side(asyncio.Protocol):
 class Splice:
     """Two connections joined; one's end is the other's."""
 
-    __slots__ = ("_client", "_ended", "_halves", "_on_end", "_stats", "_upstream")
+    __slots__ = ("_client", "_ended", "_halves", "_linger_s", "_on_end", "_stats", "_upstream")
 
     def __init__(
-        self, client: asyncio.Transport, upstream: asyncio.Transport, stats: Stats, on_end: Callable[[Splice], None]
+        self,
+        client: asyncio.Transport,
+        upstream: asyncio.Transport,
+        stats: Stats,
+        on_end: Callable[[Splice], None],
+        *,
+        linger_s: float,
     ) -> None:
         self._stats = stats
+        self._linger_s = linger_s
         self._on_end = on_end
         self._ended = False
         self._halves = 0
@@ -102,6 +109,8 @@ class Splice:
         other = self._upstream if side is self._client else self._client
         if error is None:
             other.transport.close()
+            # Whoever does not even read the end is cut; aborting what is closed already does nothing.
+            asyncio.get_running_loop().call_later(self._linger_s, other.transport.abort)
         else:
             other.transport.abort()
         if not self._ended:
