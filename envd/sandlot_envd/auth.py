@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hmac import compare_digest
+# The same function as hmac.compare_digest; that module would load all of hashlib's with it.
+from _operator import _compare_digest as compare_digest
 
 from sandlot_envd.errors import Unauthenticated
 from sandlot_envd.http import Handler, Request, Response, answer_error

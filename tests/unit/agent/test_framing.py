@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 import pytest
 from hypothesis import given, settings
@@ -96,9 +96,13 @@ def test_property_queries_come_back(pairs: dict[str, str], plus: bool) -> None:
 
 
 @CASES
-@given(query=st.text(max_size=50))
-def test_fuzz_queries(query: str) -> None:
-    parse_query(query)
+@given(query=st.text(max_size=50) | st.from_regex(r"[%0-9a-fA-F_+ x]{1,20}", fullmatch=True))
+def test_fuzz_queries_mean_what_urllib_says(query: str) -> None:
+    for pair in query.split("&"):
+        if pair:
+            name, _, value = pair.replace("+", " ").partition("=")
+            wanted = {unquote(name, errors="surrogateescape"): unquote(value, errors="surrogateescape")}
+            assert parse_query(pair) == wanted
 
 
 @CASES
