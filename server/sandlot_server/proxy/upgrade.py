@@ -30,7 +30,7 @@ class _Side(asyncio.Protocol):
 
     @override
     def eof_received(self) -> bool:
-        return self._splice.end_half(self._other)
+        return self._splice.end_half(self.transport, self._other)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -81,7 +81,9 @@ class Splice:
         upstream.set_protocol(self._upstream)
         _hold_reading(upstream, client_is_full)
         _hold_reading(client, upstream_is_full)
+        self.count(len(to_client), from_client=False)
         client.write(to_client)
+        self.count(len(to_upstream), from_client=True)
         upstream.write(to_upstream)
 
     def count(self, size: int, *, from_client: bool) -> None:
@@ -96,10 +98,11 @@ class Splice:
         self._client.transport.abort()
         self._upstream.transport.abort()
 
-    def end_half(self, other: asyncio.Transport) -> bool:
+    def end_half(self, ended: asyncio.Transport, other: asyncio.Transport) -> bool:
         """One side sends no more: so does the other. Return whether its connection stays open for the answer."""
         self._halves += 1
         if self._halves == 2 or not other.can_write_eof() or other.is_closing():
+            self._cut_later(ended)
             return False
         other.write_eof()
         return True
@@ -109,14 +112,17 @@ class Splice:
         other = self._upstream if side is self._client else self._client
         if error is None:
             other.transport.close()
-            # Whoever does not even read the end is cut; aborting what is closed already does nothing.
-            asyncio.get_running_loop().call_later(self._linger_s, other.transport.abort)
+            self._cut_later(other.transport)
         else:
             other.transport.abort()
         if not self._ended:
             self._ended = True
             self._stats.tunnels -= 1
             self._on_end(self)
+
+    def _cut_later(self, transport: asyncio.Transport) -> None:
+        """Cut a closing connection whose peer does not even read the end; once it is closed this does nothing."""
+        asyncio.get_running_loop().call_later(self._linger_s, transport.abort)
 
 
 def _hold_reading(transport: asyncio.Transport, hold: bool) -> None:
