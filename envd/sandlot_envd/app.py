@@ -144,10 +144,11 @@ async def run(control_token: str | None, port: int) -> None:
     """Serve until SIGTERM or SIGINT, then end in order."""
     if sys.stdout is not None and not os.isatty(1):
         os.set_blocking(1, False)  # a log that nobody reads must not stop the agent
-    app = App(AgentState(control_token, Log()))
+    log = Log()
+    app = App(AgentState(control_token, log))
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    os.write(1, b"envd listening on %d\n" % await app.start(port))
+    log.write(f"listening on {await app.start(port)}")
     await ended.wait()
     await app.close()

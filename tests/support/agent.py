@@ -275,7 +275,7 @@ def run_agent(*, control_token: str | None = CONTROL_TOKEN, wrap: tuple[str, ...
 def _await_port(process: subprocess.Popen[bytes], log: Path) -> int:
     with log.open() as lines:
         while process.poll() is None:
-            if match := re.fullmatch(r"envd listening on (\d+)\n", lines.readline()):
+            if match := re.search(r"listening on (\d+)", lines.readline()):
                 return int(match[1])
     raise AssertionError(f"the agent ended with {process.returncode}: {log.read_text()}")
 
