@@ -140,14 +140,21 @@ class Reconciler:
                 self._service.note_death(Death(entry.sandbox.container, DIED_MEANWHILE))
         for name in {info.name for info in infos} - alive:
             self._pool.forget(name)
-        for info in infos:
-            if info.role == Role.SANDBOX and not self._is_known(info.name):
-                log.warning("container %s belongs to no sandbox and is removed", info.name)
-                self._remover.remove_container(info.name)
+        await self._remove_strangers(infos)
+
+    async def _remove_strangers(self, infos: list[ContainerInfo]) -> None:
+        """Remove containers that nobody knows. Some of the list may have been known, and removed, since it was made."""
+        strangers = {info.name for info in infos if info.role == Role.SANDBOX and not self._is_known(info.name)}
+        if strangers:
+            strangers &= {info.name for info in await self._runtime.list_containers()}
+        for name in strangers:
+            if not self._is_known(name):
+                log.warning("container %s belongs to no sandbox and is removed", name)
+                self._remover.remove_container(name)
 
     def _is_known(self, name: str) -> bool:
-        starting = self._containers.is_starting(name)
-        return starting or self._pool.holds(name) or self._registry.find_container(name) is not None
+        busy = self._containers.is_starting(name) or self._remover.is_removing(name)
+        return busy or self._pool.holds(name) or self._registry.find_container(name) is not None
 
     async def run(self) -> None:
         """Sweep now and then until cancelled."""

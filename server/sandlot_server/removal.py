@@ -69,6 +69,10 @@ class Remover:
         """Remove a container that is no sandbox, in the background."""
         self._tasks.spawn(self._remove(name), f"removal of {name}")
 
+    def is_removing(self, name: str) -> bool:
+        """Whether this container is being removed at this moment."""
+        return name in self._removing
+
     async def _dispose(self, entry: Entry) -> None:
         await self._history.keep(entry.sandbox.id, entry.sandbox.container)
         if await self._remove(entry.sandbox.container):
