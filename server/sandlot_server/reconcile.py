@@ -136,10 +136,11 @@ class Reconciler:
         for entry in self._registry:
             if entry.state is SandboxState.KILLING:
                 self._remover.dispose(entry)
-            elif entry.sandbox.container not in alive:
+            elif entry.state.is_settled and entry.sandbox.container not in alive:
                 self._service.note_death(Death(entry.sandbox.container, DIED_MEANWHILE))
         for name in {info.name for info in infos} - alive:
-            self._pool.forget(name)
+            if self._pool.holds(name) and not await self._containers.is_alive(name):
+                self._pool.forget(name)
         await self._remove_strangers(infos)
 
     async def _remove_strangers(self, infos: list[ContainerInfo]) -> None:

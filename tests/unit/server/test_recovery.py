@@ -262,6 +262,19 @@ async def test_the_sweep_finds_what_nobody_told(world: World) -> None:
         assert lost.name not in await world.containers()
 
 
+async def test_the_sweep_leaves_alone_what_is_only_starting(tmp_path: Path) -> None:
+    runtime = MemoryRuntime(start_delay_s=0.2)
+    settings = Settings(home=tmp_path, runtime="memory", pool_size=0)
+    installation = open_installation(settings, runtime=runtime, store=MemoryStore())
+    async with installation.run():
+        creating = asyncio.ensure_future(installation.service.create(BASE))
+        while not creating.done():
+            await installation.reconciler.sweep()
+            await asyncio.sleep(0.01)
+        assert installation.service.get((await creating).id).state is SandboxState.RUNNING
+    await runtime.destroy()
+
+
 async def test_a_failed_start_leaves_nothing(world: World) -> None:
     installation = world.open()
     async with installation.run():
