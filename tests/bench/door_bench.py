@@ -3,7 +3,8 @@
     python tests/bench/door_bench.py [--seconds 3] [--megabytes 256] [--rounds 2]
 
 Every server is a process of its own. With `wrk`, `haproxy` or `caddy` on PATH they are used as load and as rivals;
-without `wrk` a client of this file makes the load, which is slower than the servers.
+without `wrk` a client of this file makes the load, which is slower than the servers. Where other work shares the
+machine, compare `c32 cpu us`: the processor time of the proxy per request. (Caddy and HAProxy may use more threads.)
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import re
 import shutil
 import socket
@@ -22,15 +24,23 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import httptools
-import uvloop
+from door_servers import BLOCK, SANDBOX, SMALL
 
-from sandlot_server.proxy.directory import Endpoint, WakeRequest
-from sandlot_server.proxy.door import FrontDoor
 
-SANDBOX = "ibench0000000000000ab"
+class Running(NamedTuple):
+    """A server in a process of its own."""
+
+    port: int
+    pid: int
+
+    def cpu_s(self) -> float:
+        """Processor time that it has used, in seconds."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 HEADERS = [
     ("E2b-Sandbox-Id", SANDBOX),
     ("E2b-Sandbox-Port", "49983"),
@@ -39,174 +49,16 @@ HEADERS = [
     ("Accept", "*/*"),
     ("Accept-Encoding", "gzip, deflate"),
 ]
-SMALL = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n" + b'{"ok": true}\n'
-BLOCK = b"x" * (256 * 1024)
-
-
-class Backend(asyncio.Protocol):
-    """The cheapest server that can be: finds the end of a head, counts a body."""
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport, self.left, self.sending, self.data = transport, 0, 0, b""
-
-    def data_received(self, data: bytes) -> None:
-        while data:
-            if self.left:
-                used = min(self.left, len(data))
-                self.left, data = self.left - used, data[used:]
-                if not self.left:
-                    self.transport.write(SMALL)
-                continue
-            self.data += data
-            head, found, data = self.data.partition(b"\r\n\r\n")
-            if not found:
-                return
-            self.data = b""
-            self.answer(head)
-
-    def answer(self, head: bytes) -> None:
-        if head.startswith(b"POST"):
-            length = re.search(rb"(?i)content-length: (\d+)", head)
-            assert length is not None
-            self.left = int(length[1])
-        elif head.startswith(b"GET /big/"):
-            self.sending = int(head[9 : head.index(b" HTTP")])
-            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % self.sending)
-            self.resume_writing()
-        else:
-            self.transport.write(SMALL)
-
-    def pause_writing(self) -> None:
-        self.paused = True
-
-    def resume_writing(self) -> None:
-        self.paused = False
-        while self.sending and not self.paused:
-            block = BLOCK[: self.sending]
-            self.sending -= len(block)
-            self.transport.write(block)
-
-
-class SpliceUpstream(asyncio.Protocol):
-    """Upstream half of the least that frames every request: httptools on both sides, one fixed upstream."""
-
-    def __init__(self, client: SpliceClient) -> None:
-        self.client = client
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-        self.parser = httptools.HttpResponseParser(self)
-
-    def on_message_complete(self) -> None:
-        self.client.complete()
-
-    def data_received(self, data: bytes) -> None:
-        self.parser.feed_data(data)
-        self.client.transport.write(data)
-
-    def pause_writing(self) -> None:
-        self.client.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        self.client.transport.resume_reading()
-
-
-class SpliceClient(asyncio.Protocol):
-    """Client half: knows where each request begins and ends, and reads the sandbox's id."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.upstream: SpliceUpstream | None = None
-        self.waiting: list[bytes] = []
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-        self.parser = httptools.HttpRequestParser(self)
-        self.headers: dict[bytes, bytes] = {}
-        self.task = asyncio.get_running_loop().create_task(self.connect())
-
-    async def connect(self) -> None:
-        loop = asyncio.get_running_loop()
-        _, self.upstream = await loop.create_connection(lambda: SpliceUpstream(self), "127.0.0.1", self.port)
-        for data in self.waiting:
-            self.upstream.transport.write(data)
-
-    def on_url(self, url: bytes) -> None:
-        self.url = url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.lower()] = value
-
-    def on_headers_complete(self) -> None:
-        self.target = (self.headers.get(b"e2b-sandbox-id"), self.headers.get(b"e2b-sandbox-port"))
-
-    def on_message_complete(self) -> None:
-        self.headers = {}
-
-    def complete(self) -> None:
-        self.parser = httptools.HttpRequestParser(self)
-        assert self.upstream is not None
-        self.upstream.parser = httptools.HttpResponseParser(self.upstream)
-
-    def data_received(self, data: bytes) -> None:
-        self.parser.feed_data(data)
-        if self.upstream is None:
-            self.waiting.append(data)
-        else:
-            self.upstream.transport.write(data)
-
-    def pause_writing(self) -> None:
-        if self.upstream is not None:
-            self.upstream.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        if self.upstream is not None:
-            self.upstream.transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self.upstream is not None:
-            self.upstream.transport.close()
-
-
-class OneSandbox:
-    """A directory of one sandbox."""
-
-    def __init__(self, port: int) -> None:
-        self.endpoint = Endpoint(SANDBOX, "127.0.0.1", port, "control", "token", None)
-
-    def find(self, sandbox_id: str) -> Endpoint | None:
-        return self.endpoint if sandbox_id == SANDBOX else None
-
-    def find_only(self) -> Endpoint | None:
-        return self.endpoint
-
-    async def wake(self, sandbox_id: str, request: WakeRequest) -> Endpoint | None:
-        return None
-
-    def find_by_signature(self, *_: object) -> Endpoint | None:
-        return None
-
-
-async def serve(kind: str, backend: int) -> None:
-    """Run one of the servers; prints its port."""
-    loop = asyncio.get_running_loop()
-    if kind == "door":
-        port = await FrontDoor(OneSandbox(backend), api=Path("/nowhere"), domain="e2b.localhost").start("127.0.0.1", 0)
-    else:
-        factory = Backend if kind == "direct" else lambda: SpliceClient(backend)
-        server = await loop.create_server(factory, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-    print(port, flush=True)
-    await loop.create_future()
 
 
 @contextlib.contextmanager
-def running(kind: str, backend: int = 0) -> Iterator[int]:
-    command = [sys.executable, __file__, "--serve", kind, "--backend", str(backend)]
+def running(kind: str, backend: int = 0) -> Iterator[Running]:
+    """Run a server of ours."""
+    command = [sys.executable, str(Path(__file__).with_name("door_servers.py")), kind, str(backend)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield int(process.stdout.readline())
+            yield Running(int(process.stdout.readline()), process.pid)
         finally:
             process.terminate()
 
@@ -239,7 +91,7 @@ http://127.0.0.1:{port} {{
 
 
 @contextlib.contextmanager
-def rival(name: str, backend: int) -> Iterator[int]:
+def rival(name: str, backend: int) -> Iterator[Running]:
     """Run HAProxy or Caddy in front of the backend."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -254,7 +106,7 @@ def rival(name: str, backend: int) -> Iterator[int]:
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
                 wait_for_port(port)
-                yield port
+                yield Running(port, process.pid)
             finally:
                 process.terminate()
 
@@ -278,7 +130,7 @@ def head(method: str, target: str, length: int | None = None) -> bytes:
 def measure_rate(port: int, connections: int, seconds: float) -> tuple[float, float]:
     """Return requests per second and the median latency in milliseconds."""
     if shutil.which("wrk") is None:
-        return uvloop.run(measure_rate_here(port, connections, seconds))
+        return asyncio.run(measure_rate_here(port, connections, seconds))
     flags = [flag for name, value in HEADERS for flag in ("-H", f"{name}: {value}")]
     command = [
         "wrk",
@@ -343,12 +195,14 @@ def measure_upload(port: int, size: int) -> float:
         return size / 1e6 / (time.monotonic() - start)
 
 
-def measure(port: int, seconds: float, megabytes: int) -> dict[str, float]:
-    size = megabytes * 1_000_000
+def measure(server: Running, seconds: float, megabytes: int) -> dict[str, float]:
+    port, size = server.port, megabytes * 1_000_000
     one, median = measure_rate(port, 1, seconds)
+    used = server.cpu_s()
     many, _ = measure_rate(port, 32, seconds)
+    used = server.cpu_s() - used
     return {
-        "c1 p50 ms": median, "c1 req/s": one, "c32 req/s": many,
+        "c1 p50 ms": median, "c1 req/s": one, "c32 req/s": many, "c32 cpu us": used / (many * seconds) * 1e6,
         "down MB/s": measure_download(port, size), "up MB/s": measure_upload(port, size),
     }  # fmt: skip
 
@@ -357,15 +211,18 @@ def run(seconds: float, megabytes: int, rounds: int) -> dict[str, dict[str, floa
     """Measure everything `rounds` times, in turn, and keep each one's median."""
     with contextlib.ExitStack() as stack:
         backend = stack.enter_context(running("direct"))
-        ports = {"direct": backend}
+        servers = {"direct": backend}
         for kind in ("splice", "door"):
-            ports[kind] = stack.enter_context(running(kind, backend))
+            servers[kind] = stack.enter_context(running(kind, backend.port))
         for name in ("haproxy", "caddy"):
             if shutil.which(name):
-                ports[name] = stack.enter_context(rival(name, backend))
-        results = [{name: measure(port, seconds, megabytes) for name, port in ports.items()} for _ in range(rounds)]
+                servers[name] = stack.enter_context(rival(name, backend.port))
+        results = [
+            {name: measure(server, seconds, megabytes) for name, server in servers.items()} for _ in range(rounds)
+        ]
     return {
-        name: {key: statistics.median(one[name][key] for one in results) for key in results[0][name]} for name in ports
+        name: {key: statistics.median(one[name][key] for one in results) for key in results[0][name]}
+        for name in servers
     }
 
 
@@ -384,12 +241,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
-    parser.add_argument("--backend", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        uvloop.run(serve(options.serve, options.backend))
-        return
     results = run(options.seconds, options.megabytes, options.rounds)
     if options.json:
         print(json.dumps(results))

@@ -74,6 +74,9 @@ class FrontDoor:
             ssl_handshake_timeout=None if tls is None else self.limits.handshake_s,
             backlog=_BACKLOG,
         )
+        for listener in server.sockets:
+            # Connections inherit it: a client whose machine vanished is noticed even on a silent stream.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._servers.append(server)
         bound: int = server.sockets[0].getsockname()[1]
         return bound

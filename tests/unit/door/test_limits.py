@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -141,3 +142,13 @@ async def test_the_access_log_is_told_of_each_request() -> None:
             await house.ask(request(to="one"))
             await house.ask(request(to="gone"))
     assert seen == [(200, "one"), (502, "gone")]
+
+
+async def test_a_client_whose_machine_vanished_is_noticed(house: House) -> None:
+    """The system asks idle peers whether they live; accepted connections have this from their listener."""
+    client = await house.connect()
+    await client.ask(request())
+    (connection,) = house.door._clients
+    sock = connection.transport.get_extra_info("socket")
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
