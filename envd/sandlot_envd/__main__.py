@@ -13,6 +13,10 @@ UMASK = 0o022
 
 def main() -> None:
     """Entry point."""
+    if sys.getfilesystemencoding() != "utf-8":
+        # An image with another locale, and its data: the names of its files are bytes all the same.
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 - itself
+
     from sandlot_envd.secrecy import hide_memory
 
     os.umask(UMASK)

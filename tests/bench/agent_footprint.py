@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -40,7 +41,9 @@ def running(command: list[str]) -> Iterator[tuple[int, int, float]]:
     process = subprocess.Popen(command, env={"SANDLOT_ENVD_PORT": "0"}, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        port = int(process.stdout.readline().split()[-1])
+        match = re.search(r"listening on (\d+)", process.stdout.readline())
+        assert match is not None
+        port = int(match[1])
         ask_health(port)
         yield process.pid, port, (time.perf_counter() - began) * 1000
     finally:

@@ -199,15 +199,40 @@ TOKENS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=CASES, deadline=None)
-@given(parts=st.lists(st.one_of(TOKENS, st.binary(max_size=40)), max_size=12), split=st.booleans())
-def test_fuzz_requests_are_answered_or_refused_but_never_hang(parts: list[bytes], split: bool) -> None:
-    async def attack() -> None:
-        async with serving(echo) as wire:
-            with contextlib.suppress(ConnectionError):
-                for part in parts if split else [b"".join(parts)]:
-                    await wire.send(part)
-                wire.writer.write_eof()
-            assert await asyncio.wait_for(wire.is_closed(), 10)
+async def attack(port: int, parts: list[bytes]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        with contextlib.suppress(ConnectionError):
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(0)
+            writer.write_eof()
+        assert await asyncio.wait_for(Wire(reader, writer).is_closed(), 10)
+    finally:
+        writer.transport.abort()
 
-    asyncio.run(attack())
+
+def test_fuzz_requests_are_answered_or_refused_but_never_hang() -> None:
+    connections: set[Connection] = set()
+    defects: list[Exception] = []
+
+    async def listen() -> asyncio.Server:
+        return await asyncio.get_running_loop().create_server(
+            lambda: Connection(echo, connections, lambda _, error: defects.append(error)), "127.0.0.1", 0
+        )
+
+    with asyncio.Runner() as runner:
+        server = runner.run(listen())
+        port = server.sockets[0].getsockname()[1]
+
+        @settings(max_examples=CASES, deadline=None)
+        @given(parts=st.lists(st.one_of(TOKENS, st.binary(max_size=40)), max_size=12), split=st.booleans())
+        def generate(parts: list[bytes], split: bool) -> None:
+            runner.run(attack(port, parts if split else [b"".join(parts)]))
+
+        generate()
+        server.close()
+        runner.run(asyncio.sleep(0.05))
+        assert not connections
+        assert not defects
