@@ -54,7 +54,7 @@ def open_file(path: str, user: User) -> int:
 
 
 def _make_parents(path: str, user: User) -> None:
-    parent = os.path.dirname(path.rstrip("/"))
+    parent = os.path.dirname(path.rstrip("/")) or "/"
     try:
         make_folders(parent, user)
     except NotADirectoryError as error:

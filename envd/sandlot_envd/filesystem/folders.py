@@ -33,7 +33,7 @@ def _list_missing(path: str) -> list[str]:
             mode = os.stat(path).st_mode
         except FileNotFoundError:
             missing.append(path)
-            path = os.path.dirname(path.rstrip("/"))
+            path = os.path.dirname(path.rstrip("/")) or "/"
             continue
         if not stat.S_ISDIR(mode):
             raise _not_a_folder(path)

@@ -95,7 +95,8 @@ def _list(call: Call, path: str, depth: int) -> list[Entry]:
         real = os.path.realpath(path, strict=True)
         if not os.path.isdir(real):
             raise BadRequest(f"path is not a directory: {path}")
-        entries = [_describe_found(real, os.path.normpath(path), name, names) for name in walk(real, depth)]
+        shown = os.path.normpath("/" + path.lstrip("/"))  # normpath alone keeps two slashes at the start
+        entries = [_describe_found(real, shown, name, names) for name in walk(real, depth)]
     present = [entry for entry in entries if entry is not None]
     return [describe_briefly(entry) for entry in present] if call.is_legacy else present
 

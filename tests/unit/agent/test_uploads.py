@@ -166,6 +166,8 @@ async def test_requests_that_are_wrong(agent: Agent, tmp_path: Path) -> None:
         ("&path=" + "/x" * 2500, form, FORM, "too long"),
         (f"&path={tmp_path}", form, FORM, "is a directory"),
         ("&path=", b"x", OCTETS, "is a directory"),
+        ("&path=/", b"x", OCTETS, "is a directory"),
+        ("&path=//", b"x", OCTETS, "is a directory"),
         (f"&path={tmp_path}/new/", b"x", OCTETS, "is a directory"),
         ("&path=/etc/passwd/x", b"x", OCTETS, "is a file"),
         (here, b"x", OCTETS | {"X-Metadata-a": "é"}, "printable ASCII"),
