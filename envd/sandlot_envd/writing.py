@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import AsyncIterator
@@ -106,7 +107,8 @@ async def _copy(body: AsyncIterator[bytes], fd: int) -> None:
                 full, buffer = buffer, bytearray()
                 await disk.work(_write_all, fd, full)
     except BaseException:
-        _write_all(fd, buffer)
+        with contextlib.suppress(OSError):
+            _write_all(fd, buffer)
         raise
     if len(buffer) > INLINE:
         await disk.work(_write_all, fd, buffer)
