@@ -1,4 +1,8 @@
-"""/metrics: version 1 of control groups as this machine has it, version 2 from files as a kernel 6.1 wrote them."""
+"""/metrics: version 1 of control groups live, where the machine has it; version 2 from files.
+
+cpu.stat is as a kernel 6.18 wrote it, the numbers made round; the memory controller was not to be had in version 2, so
+its files are in the format of the kernel's documentation.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ V1 = {
 V2 = {
     "cgroup.controllers": "cpuset cpu io memory hugetlb pids rdma\n",
     "cpu.max": "100000 100000\n",
-    "cpu.stat": "usage_usec 1500000\nuser_usec 1000000\nsystem_usec 500000\nnr_periods 0\nnr_throttled 0\n",
+    "cpu.stat": "usage_usec 1500000\nuser_usec 1000000\nsystem_usec 500000\nnice_usec 0\n",
     "memory.current": f"{100 * MIB}\n",
     "memory.max": f"{512 * MIB}\n",
     "memory.stat": f"anon {40 * MIB}\nfile {60 * MIB}\nkernel 1000\nshmem {10 * MIB}\nfile_mapped 0\n",
