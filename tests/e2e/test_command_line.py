@@ -202,8 +202,8 @@ def terminal(server: LiveServer, sandbox: Sandbox) -> Iterator[Terminal]:
 
 def test_a_shell_in_a_terminal(terminal: Terminal) -> None:
     wait_until(lambda: terminal.shows("@sandbox"), "the prompt shows")
-    terminal.type("echo size $(tput cols) $(tput lines)")
-    wait_until(lambda: terminal.shows("size 100 2"), "it has the terminal's size, less tmux's own line")
+    terminal.type("echo size $(stty size)")
+    wait_until(lambda: terminal.shows("size 30 100"), "it has the terminal's size")
     terminal.ask("resize-window", "-t", terminal.name, "-x", "90", "-y", "25")
     # The new size arrives when it arrives: ask until it shows.
     wait_until(lambda: asks_size(terminal), "it follows the terminal's size")
@@ -225,5 +225,5 @@ def test_a_shell_in_a_terminal(terminal: Terminal) -> None:
 
 
 def asks_size(terminal: Terminal) -> bool:
-    terminal.type("echo now $(tput cols) $(tput lines)")
-    return terminal.shows("now 90 2")
+    terminal.type("echo now $(stty size)")
+    return terminal.shows("now 25 90")
