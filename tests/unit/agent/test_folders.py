@@ -86,7 +86,7 @@ async def test_move(agent: Agent, tree: Path) -> None:
 
 
 async def test_many_entries_do_not_hold_up_others(agent: Agent, tmp_path: Path) -> None:
-    for i in range(5000):
+    for i in range(1500):
         (tmp_path / f"{i:05}").touch()
     listing = asyncio.create_task(call(agent, "ListDir", path=tmp_path))
     slowest = 0.0
@@ -94,7 +94,7 @@ async def test_many_entries_do_not_hold_up_others(agent: Agent, tmp_path: Path) 
         started = asyncio.get_running_loop().time()
         await agent.request("GET", "/health")
         slowest = max(slowest, asyncio.get_running_loop().time() - started)
-    assert len((await listing)["entries"]) == 5000
+    assert len((await listing)["entries"]) == 1500
     assert slowest < 0.5
     await call(agent, "Remove", path=tmp_path)
     assert not tmp_path.exists()
