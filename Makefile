@@ -42,4 +42,6 @@ bench: venv ## measured table, ours beside bare Docker
 	@$(PREPARE); $(BIN)/python tests/bench/run.py
 
 fuzz: venv ## at least 100,000 generated cases per target
-	@FUZZ_CASES=$${FUZZ_CASES:-100000} $(BIN)/python -m pytest tests/unit -k "fuzz or property" --timeout 3600
+	@seed=$${FUZZ_SEED:-$$RANDOM}; echo "seed $$seed (FUZZ_SEED=$$seed repeats it)"; \
+	FUZZ_CASES=$${FUZZ_CASES:-100000} $(BIN)/python -m pytest tests/unit -k "fuzz or property" -v --durations 0 \
+	    --hypothesis-seed "$$seed" --timeout 36000 -n auto
