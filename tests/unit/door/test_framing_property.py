@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import tempfile
 from pathlib import Path
 
 import h11
+import httptools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandlot_server.proxy.framing import Chunked, FramingError
 from sandlot_server.proxy.heads import HeadError, parse_request
+from sandlot_server.proxy.plan import Planner
 from sandlot_server.proxy.reply import Reply
-from sandlot_server.proxy.routing import is_reserved
+from sandlot_server.proxy.routing import RoutingError, Site, is_reserved
 from support.door import open_house, request
+
+CASES = settings(max_examples=int(os.environ.get("FUZZ_CASES", "200")), deadline=None)
 
 names = st.text("abcxyzABC-_", min_size=1, max_size=8)
 bodies = st.lists(st.binary(min_size=1, max_size=40), max_size=5)
@@ -33,6 +38,7 @@ def split(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
+@CASES
 @given(
     bodies, st.sampled_from(["", ";a=b", ";x"]), st.lists(names, max_size=3), st.lists(st.integers(0, 500)), st.binary()
 )
@@ -51,6 +57,7 @@ def test_chunks_end_where_they_end_however_they_are_split(
     assert b"".join(payload) == b"".join(parts)
 
 
+@CASES
 @given(
     st.binary(max_size=60) | st.text("0123456789aF;\r\n x:", max_size=40).map(str.encode), st.lists(st.integers(0, 60))
 )
@@ -91,14 +98,15 @@ head_pieces = st.sampled_from(
     [
         b"GET ", b"POST ", b"/", b"/a?b=c", b"http://a/", b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b"Host: a\r\n",
         b"Host:b\r\n", b"Content-Length: 0\r\n", b"Content-Length:\t0 \r\n", b"content-length: 1\r\n",
-        b"Transfer-Encoding: chunked\r\n", b"X: y\r\n", b"X:\r\n", b"X: \xe9\r\n", b"X\x00: y\r\n", b" z\r\n",
+        b"Transfer-Encoding: chunked\r\n", b"X: y\r\n", b"X:\r\n", b"X: \xe9\r\n", b"X\x00: y\r\n",
+        b"X-Sandlot-Control: x\r\n", b"Connection: Upgrade\r\nUpgrade: x\r\n", b" z\r\n",
         b"\n", b"\r", b"Connection: close, x\r\n", b"E2b-Sandbox-Id: one\r\n", b"\x0b", b"X : y\r\n",
         b"Expect: 100-continue\r\n", b"#", b" ",
     ]
 )  # fmt: skip
 
 
-@settings(max_examples=500)
+@CASES
 @given(st.lists(head_pieces, max_size=10))
 def test_a_head_that_is_accepted_means_the_same_to_another_parser(pieces: list[bytes]) -> None:
     head = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(pieces) if pieces[:1] != [b"GET "] else b"".join(pieces)
@@ -119,6 +127,7 @@ def test_a_head_that_is_accepted_means_the_same_to_another_parser(pieces: list[b
     )
 
 
+@CASES
 @given(st.sampled_from(["init", "tunnel", "upgrade"]), st.lists(st.integers(0, 5), max_size=6), st.integers(0, 3))
 def test_a_reserved_route_is_seen_through_any_encoding(name: str, positions: list[int], times: int) -> None:
     path = name
@@ -139,6 +148,7 @@ RESPONSES = [
 
 @pytest.mark.parametrize("response", RESPONSES)
 @pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+@CASES
 @given(cuts=st.lists(st.integers(0, 200), max_size=12))
 def test_a_response_is_passed_on_alike_in_any_segments(response: bytes, version: bytes, cuts: list[int]) -> None:
     asked = parse_request(b"GET / HTTP/%b\r\nHost: a\r\n" % version)
@@ -195,10 +205,54 @@ def test_pipelined_requests_are_answered_alike_in_any_segments() -> None:
     whole = asyncio.run(ask([data]))
     assert whole.count(b"HTTP/1.1 ") == 7
 
-    @settings(max_examples=25, deadline=None)
+    @settings(CASES, max_examples=CASES.max_examples // 8)
     @given(st.lists(st.integers(0, len(data)), max_size=30))
     def check(cuts: list[int]) -> None:
         assert asyncio.run(ask(split(data, cuts))) == whole
 
     check()
     assert asyncio.run(ask([data[i : i + 1] for i in range(len(data))])) == whole
+
+
+class Upstream:
+    """What the agent's and the API's parser makes of the bytes that it gets."""
+
+    def __init__(self) -> None:
+        self.urls: list[bytes] = []
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.body = b""
+        self.complete = 0
+
+    def on_url(self, url: bytes) -> None:
+        self.urls.append(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+
+    def on_message_complete(self) -> None:
+        self.complete += 1
+
+
+@CASES
+@given(st.lists(head_pieces, max_size=10), bodies)
+def test_what_is_passed_on_is_exactly_one_request_to_the_upstreams_parser(
+    pieces: list[bytes], parts: list[bytes]
+) -> None:
+    head = b"POST /p HTTP/1.1\r\nHost: a\r\n" + b"".join(pieces)
+    try:
+        plan = Planner(Site("e2b.localhost")).read(head)
+    except (HeadError, RoutingError):
+        return
+    fields, data = plan.request.fields, b"".join(parts)
+    length = fields.content_length or 0
+    body = frame(parts, "", []) if fields.chunked else b"x" * length
+    seen = Upstream()
+    httptools.HttpRequestParser(seen).feed_data(plan.head + b"\r\n" + body)
+    assert (seen.urls, seen.complete) == ([plan.request.target], 1)
+    assert seen.body == (data if fields.chunked else body)
+    names = [name for name, _ in seen.headers]
+    assert names.count(b"host") == 1
+    assert not {b"connection", b"upgrade", b"te", b"x-sandlot-control"} & set(names)
