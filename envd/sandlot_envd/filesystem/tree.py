@@ -24,6 +24,8 @@ KINDS = (
 MAX_MOVES = 64
 """Folders whose move is told by half; more than a few are those whose other half will never come."""
 
+MAX_MISSED = 1000
+
 
 class Tree:
     """A folder, with all that is below it if `recursive`; `inbox` gets what changes there."""
@@ -33,6 +35,9 @@ class Tree:
         self.recursive = recursive
         self.inbox = Inbox()
         self.wds: set[int] = set()
+        self.folders: dict[str, int] = {}
+        """Watch descriptors by path below the root."""
+        self._missed: set[str] = set()
         self._with_entries = with_entries
         self._moves: dict[int, str] = {}
 
@@ -76,6 +81,19 @@ class Tree:
                 del self._moves[cookie]
                 return True
         return False
+
+    def miss(self, name: str) -> None:
+        """Remember a folder that was not where it was said to be: it went along when one above it was moved."""
+        self._missed.add(name)
+        if len(self._missed) > MAX_MISSED:
+            self._missed.pop()
+
+    def take_missed(self, folder: str) -> list[str]:
+        """Return the folders that were missed in `folder`, by their paths below it, and forget them."""
+        prefix = f"{folder}/"
+        found = [name for name in self._missed if name.startswith(prefix)]
+        self._missed.difference_update(found)
+        return [name[len(prefix) :] for name in found]
 
 
 Members = dict[Tree, str]

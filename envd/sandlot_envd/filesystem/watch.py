@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
 from collections import deque
 from collections.abc import Iterable
 
@@ -33,6 +32,8 @@ class Watch:
         self._members: dict[int, Members] = {}
         self._trees: set[Tree] = set()
         self._backlog: deque[inotify.Event] = deque()
+        self._going: dict[tuple[int | None, str], int] = {}
+        """How many events of the backlog tell that a folder is gone, by its parent's watch and its name."""
         self._names: Names | None = None
 
     # -- who watches what
@@ -40,9 +41,8 @@ class Watch:
     async def add(self, tree: Tree) -> None:
         """Begin to watch; everything that changes after the return is told. Raises AgentError."""
         try:
-            self._open()
+            self._join(self._open().add(tree.root), {tree: ""})
             self._trees.add(tree)
-            self._join(tree.root, {tree: ""}, 0)
             await self.cover(tree)
         except OSError as error:
             self.remove(tree)
@@ -51,10 +51,11 @@ class Watch:
             self.remove(tree)
             raise
 
-    def _open(self) -> None:
+    def _open(self) -> inotify.Inotify:
         if self._inotify is None:
             self._inotify = inotify.Inotify()
             asyncio.get_running_loop().add_reader(self._inotify.fd, self._on_readable)
+        return self._inotify
 
     def remove(self, tree: Tree) -> None:
         """Stop watching for one client; the last one closes the instance, of which the host has few."""
@@ -65,31 +66,35 @@ class Watch:
             self._inotify.close()
             self._inotify = None
             self._backlog.clear()
+            self._going.clear()
             self._members.clear()
 
-    def _join(self, path: str, members: Members, flags: int = inotify.DONT_FOLLOW) -> tuple[int, Members]:
-        """Watch one folder for `members`; returns its watch descriptor and those who did not watch it before.
-
-        Raises OSError.
-        """
-        assert self._inotify is not None
-        wd = self._inotify.add(path, flags)
+    def _join(self, wd: int, members: Members) -> Members:
+        """Let `members` watch what is watched by `wd`; returns those who have not done so before."""
         known = self._members.setdefault(wd, {})
         new: Members = {}
         for tree, name in members.items():
             if wd not in tree.wds:
                 tree.wds.add(wd)
                 known[tree] = new[tree] = name
-            elif known[tree] != name and not _is_same(path, tree.locate(known[tree])):
+                tree.folders[name] = wd
+            elif known[tree] != name and not _is_same(tree.locate(name), tree.locate(known[tree])):
                 self._rename(tree, known[tree], name)
-        return wd, new
+        return new
 
     def _leave(self, tree: Tree, wds: Iterable[int]) -> None:
         for wd in wds:
             tree.wds.discard(wd)
             members = self._members.get(wd, {})
-            members.pop(tree, None)
-            if not members and self._members.pop(wd, None) is not None and self._inotify is not None:
+            name = members.pop(tree, None)
+            if name is not None and tree.folders.get(name) == wd:
+                del tree.folders[name]
+            self._drop_unused(wd)
+
+    def _drop_unused(self, wd: int) -> None:
+        if not self._members.get(wd):
+            self._members.pop(wd, None)
+            if self._inotify is not None:
                 self._inotify.remove(wd)
 
     def _list_below(self, tree: Tree, folder: str) -> list[int]:
@@ -101,7 +106,11 @@ class Watch:
         wds = self._list_below(tree, before)
         for wd in wds:
             members = self._members[wd]
-            members[tree] = after + members[tree][len(before) :]
+            name = members[tree]
+            if tree.folders.get(name) == wd:
+                del tree.folders[name]
+            members[tree] = after + name[len(before) :]
+            tree.folders[members[tree]] = wd
         return bool(wds)
 
     async def cover(self, tree: Tree) -> None:
@@ -113,22 +122,55 @@ class Watch:
         count = 0
         while waiting:
             folder = waiting.pop()
-            for name in _list_folders(tree.locate(folder)):
-                path = join(folder, name)
-                try:
-                    self._join(tree.locate(path), {tree: path})
-                except (FileNotFoundError, NotADirectoryError):
-                    continue
-                waiting.append(path)
-                count += 1
-                if count % ALL_AT_ONCE == 0:
-                    await asyncio.sleep(0)
+            try:
+                look = self._enter(tree, folder)
+            except (FileNotFoundError, NotADirectoryError):
+                tree.miss(folder)
+                continue
+            if look.is_certain:
+                self._join(look.wd, {tree: folder})
+                waiting += [join(folder, entry.name) for entry in look.found if entry.is_dir(follow_symlinks=False)]
+            count += 1
+            if count % ALL_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    def _enter(self, tree: Tree, folder: str) -> Look:
+        """Put a folder under watch and look into it. Whether anybody watches it is not decided by that.
+
+        Raises OSError.
+        """
+        assert self._inotify is not None
+        path = tree.locate(folder)
+        # What the client itself names may be a link; what is found below it is not followed.
+        wd = self._inotify.add(path, inotify.DONT_FOLLOW if folder else 0)
+        try:
+            with os.scandir(path) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            self._drop_unused(wd)
+            raise
+        # What the look saw has been queued by the kernel by now, if it appeared when the folder was watched.
+        look = Look(wd, found, self._read_waiting())
+        look.is_certain = not self._is_in_doubt(tree, folder)
+        if not look.is_certain:
+            tree.miss(folder)
+            self._drop_unused(wd)
+        return look
+
+    def _is_in_doubt(self, tree: Tree, folder: str) -> bool:
+        """Whether a folder, or one above it, is about to be told as gone: then another may be in its place by now."""
+        parent = ""
+        for name in folder.split("/") if folder else ():
+            if (tree.folders.get(parent), name) in self._going:
+                return True
+            parent = join(parent, name)
+        return False
 
     # -- what happens
 
     def _on_readable(self) -> None:
         assert self._inotify is not None
-        self._backlog.extend(self._inotify.read())
+        self._queue(self._inotify.read())
         self._work_off()
 
     def drain(self) -> None:
@@ -142,13 +184,25 @@ class Watch:
         assert self._inotify is not None
         size = self._inotify.count_waiting()
         events = self._inotify.read(size) if size else []
-        self._backlog.extend(events)
+        self._queue(events)
         return events
+
+    def _queue(self, events: list[inotify.Event]) -> None:
+        self._backlog.extend(events)
+        for wd, mask, _, name in events:
+            if mask & GONE and mask & inotify.ISDIR:
+                self._going[wd, name] = self._going.get((wd, name), 0) + 1
 
     def _work_off(self) -> None:
         self._names = None
         while self._backlog:
-            self._dispatch(self._backlog.popleft())
+            event = self._backlog.popleft()
+            wd, mask, _, name = event
+            if mask & GONE and mask & inotify.ISDIR:
+                self._going[wd, name] -= 1
+                if not self._going[wd, name]:
+                    del self._going[wd, name]
+            self._dispatch(event)
 
     def _read_names(self) -> Names:
         """Return the names of users, read once for what is worked off at once, and only when a client wants them."""
@@ -164,9 +218,8 @@ class Watch:
             return
         members = self._members.get(wd, {})
         if mask & inotify.IGNORED:
-            for tree in members:
-                tree.wds.discard(wd)
-            self._members.pop(wd, None)
+            for tree in tuple(members):
+                self._leave(tree, (wd,))
         elif not name:
             for tree, folder in tuple(members.items()):
                 self._tell_of_itself(tree, folder, mask)
@@ -190,16 +243,21 @@ class Watch:
         """Keep up with a folder that has come or gone, for those who watch its parent recursively."""
         _, mask, cookie, name = event
         new: Members = {}
-        for tree, folder in members.items():
+        for tree, folder in tuple(members.items()):
             path = join(folder, name)
             if not tree.recursive:
                 continue
             if mask & inotify.MOVED_FROM:
                 tree.begin_move(cookie, path)
+            elif mask & inotify.DELETE:
+                tree.take_missed(path)
             elif mask & APPEARED:
                 before = tree.end_move(cookie)
                 if before is None or not self._rename(tree, before, path):
                     new[tree] = path
+                else:
+                    for missed in tree.take_missed(before):
+                        self._adopt({tree: join(path, missed)})
         if new:
             self._adopt(new)
 
@@ -210,44 +268,40 @@ class Watch:
             members = waiting.pop()
             tree, folder = next(iter(members.items()))
             try:
-                waiting += self._enter(tree.locate(folder), members)
+                look = self._enter(tree, folder)
             except (FileNotFoundError, NotADirectoryError):
-                continue
+                for one, name in members.items():
+                    one.miss(name)
             except OSError as error:
                 for one in members:
                     one.inbox.fail(inotify.explain(error, tree.locate(folder)))
+            else:
+                if look.is_certain:
+                    waiting += self._tell_found(look, self._join(look.wd, members))
 
-    def _enter(self, path: str, members: Members) -> list[Members]:
-        """Watch one folder, tell what was in it before, and return the folders among that."""
-        wd, members = self._join(path, members)
-        found = sorted(os.listdir(path)) if members else []
-        # What listdir saw has been queued by the kernel by now, if it appeared when the folder was watched.
-        told = Told(self._read_waiting(), wd)
+    def _tell_found(self, look: Look, members: Members) -> list[Members]:
+        """Tell what was in a folder before it was watched, as of new entries; return the folders among that."""
         folders = []
-        for name in found:
-            inside = {tree: join(folder, name) for tree, folder in members.items()}
-            if name not in told.appeared and self._tell_found(join(path, name), inside, name in told.written):
+        for entry in look.found if members else ():
+            if entry.name in look.appeared:
+                continue
+            inside = {tree: join(folder, entry.name) for tree, folder in members.items()}
+            for tree, name in inside.items():
+                tree.tell(name, CREATED, self._read_names)
+                if entry.name not in look.written and _has_content(entry):
+                    tree.tell(name, WRITTEN, self._read_names)
+            if entry.is_dir(follow_symlinks=False):
                 folders.append(inside)
         return folders
 
-    def _tell_found(self, path: str, members: Members, is_written: bool) -> bool:
-        """Tell of one entry as of a new one; returns whether it is a folder."""
-        try:
-            info = os.lstat(path)
-        except FileNotFoundError:
-            return False  # gone again: the kernel tells
-        has_content = stat.S_ISREG(info.st_mode) and info.st_size > 0
-        for tree, name in members.items():
-            tree.tell(name, CREATED, self._read_names)
-            if has_content and not is_written:
-                tree.tell(name, WRITTEN, self._read_names)
-        return stat.S_ISDIR(info.st_mode)
 
+class Look:
+    """What was found in a folder when it was put under watch, and which of it the kernel itself tells."""
 
-class Told:
-    """What the kernel itself tells of a folder's entries since it is watched: that need not be made up."""
-
-    def __init__(self, events: list[inotify.Event], wd: int) -> None:
+    def __init__(self, wd: int, found: list[os.DirEntry[str]], events: list[inotify.Event]) -> None:
+        self.wd = wd
+        self.found = found
+        self.is_certain = True
         self.appeared: set[str] = set()
         self.written: set[str] = set()
         gone: set[str] = set()
@@ -262,17 +316,16 @@ class Told:
                 self.written.add(name)
 
 
+def _has_content(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_size > 0
+    except OSError:
+        return False  # gone again: the kernel tells
+
+
 def _is_same(path: str, other: str) -> bool:
     """Whether two paths lead to one folder, as those of one mounted twice do."""
     try:
         return os.path.samestat(os.lstat(path), os.lstat(other))
     except OSError:
         return False
-
-
-def _list_folders(path: str) -> list[str]:
-    try:
-        with os.scandir(path) as entries:
-            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except OSError:
-        return []
