@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 
@@ -11,7 +12,7 @@ from sandlot_envd.fields import read_text
 from sandlot_envd.http import Request, Response, Routes, answer_error, answer_json
 from sandlot_envd.state import AgentState
 from sandlot_envd.timestamps import parse_timestamp
-from sandlot_protocol.http import ENVD_VERSION
+from sandlot_protocol.http import BOOT_ID_FILE, ENVD_VERSION
 
 RUN_DIR = "/run/e2b"
 KNOWN = frozenset(
@@ -64,7 +65,8 @@ def apply(state: AgentState, body: dict[str, object]) -> None:
     access_token = read_text(body, "accessToken") or None
     state.default_user = read_text(body, "defaultUser") or state.default_user
     state.default_workdir = read_text(body, "defaultWorkdir") or state.default_workdir
-    state.boot_id = read_text(body, "bootID") or state.boot_id
+    if boot_id := read_text(body, "bootID"):
+        _show_boot_id(state, boot_id)
     state.user_env, state.image_env, state.access_token = user_env, image_env, access_token
     state.initialised_at = stamp or state.initialised_at
     _introduce(state, read_text(body, "sandboxID"), read_text(body, "templateID"))
@@ -117,3 +119,11 @@ def _write(path: str, content: bytes) -> None:
         os.write(fd, content)
     finally:
         os.close(fd)
+
+
+def _show_boot_id(state: AgentState, boot_id: str) -> None:
+    """Let programs see it too, where the control plane has put this file over the kernel's."""
+    state.boot_id = boot_id
+    if os.path.exists(BOOT_ID_FILE):
+        with contextlib.suppress(OSError):
+            _write(BOOT_ID_FILE, f"{boot_id}\n".encode())

@@ -27,3 +27,6 @@ CONTROL_ROUTES: Final = frozenset(
 
 TUNNEL_PROTOCOL: Final = "sandlot-tunnel"
 """`Upgrade` token of the agent's /tunnel route: raw bytes to a port on the sandbox's own loopback."""
+
+BOOT_ID_FILE: Final = "/run/e2b/boot_id"
+"""In a sandbox: what the control plane binds over the kernel's own boot id where it can, and the agent writes."""

@@ -17,6 +17,7 @@ from docker.utils import kwargs_from_env
 from sandlot_protocol.http import ENVD_PORT
 from sandlot_server.errors import ContainerGone, EngineError, EngineUnavailable, IsolationFailed
 from sandlot_server.runtime.base import Capture, Container, ContainerInfo, ContainerSpec, Death, Role, Status
+from sandlot_server.runtime.boot_ids import give_boot_id
 from sandlot_server.runtime.container_config import (
     BUILD_LABEL,
     INSTALLATION_LABEL,
@@ -117,8 +118,7 @@ class DockerEngine:
 
     async def boot(self, name: str) -> Container:
         """Start the container again."""
-        await self._run(lambda: self._engine.start(name))
-        return await self.attach(name)
+        return await self._run(lambda: self._start_again(name))
 
     async def read_log(self, name: str) -> str:
         """Return the end of the container's log."""
@@ -242,13 +242,24 @@ class DockerEngine:
     def _start(self, spec: ContainerSpec) -> Container:
         assert self._placement is not None, "open() comes first"
         self._engine.create_container_from_config(make_config(spec, self._placement), spec.name)
-        self._engine.start(spec.name)
-        return self._describe(spec.name)
+        return self._start_again(spec.name)
 
-    def _describe(self, name: str) -> Container:
-        found = self._engine.inspect_container(name)
+    def _start_again(self, name: str) -> Container:
+        self._engine.start(name)
+        found = self._inspect_running(name)
+        give_boot_id(found["State"]["Pid"])
+        return self._shape(name, found)
+
+    def _inspect_running(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._engine.inspect_container(name)
         if not found["State"]["Running"]:
             raise ContainerGone(f"container {name} does not run")
+        return found
+
+    def _describe(self, name: str) -> Container:
+        return self._shape(name, self._inspect_running(name))
+
+    def _shape(self, name: str, found: dict[str, Any]) -> Container:
         image = self._engine.inspect_image(found["Image"])
         return Container(
             name=name,
