@@ -81,6 +81,23 @@ class Commands(InputStreams):
         timeout: float | None = 60,
         request_timeout: float | None = None,
         *,
+        retain_output: Literal[False],
+    ) -> CommandResult[None]: ...
+
+    @overload
+    async def run(
+        self,
+        cmd: str,
+        background: Literal[False] | None = None,
+        envs: dict[str, str] | None = None,
+        user: Username | None = None,
+        cwd: str | None = None,
+        on_stdout: OutputHandler[Stdout] | None = None,
+        on_stderr: OutputHandler[Stderr] | None = None,
+        stdin: bool | None = None,
+        timeout: float | None = 60,
+        request_timeout: float | None = None,
+        *,
         retain_output: bool,
     ) -> CommandResult[str | None]: ...
 
@@ -100,6 +117,23 @@ class Commands(InputStreams):
         *,
         retain_output: Literal[True] = True,
     ) -> AsyncCommandHandle[str]: ...
+
+    @overload
+    async def run(
+        self,
+        cmd: str,
+        background: Literal[True],
+        envs: dict[str, str] | None = None,
+        user: Username | None = None,
+        cwd: str | None = None,
+        on_stdout: OutputHandler[Stdout] | None = None,
+        on_stderr: OutputHandler[Stderr] | None = None,
+        stdin: bool | None = None,
+        timeout: float | None = 60,
+        request_timeout: float | None = None,
+        *,
+        retain_output: Literal[False],
+    ) -> AsyncCommandHandle[None]: ...
 
     @overload
     async def run(
@@ -173,6 +207,18 @@ class Commands(InputStreams):
         *,
         retain_output: Literal[True] = True,
     ) -> AsyncCommandHandle[str]: ...
+
+    @overload
+    async def connect(
+        self,
+        pid: int,
+        timeout: float | None = 60,
+        request_timeout: float | None = None,
+        on_stdout: OutputHandler[Stdout] | None = None,
+        on_stderr: OutputHandler[Stderr] | None = None,
+        *,
+        retain_output: Literal[False],
+    ) -> AsyncCommandHandle[None]: ...
 
     @overload
     async def connect(

@@ -82,6 +82,23 @@ class Commands(InputStreams):
         timeout: float | None = 60,
         request_timeout: float | None = None,
         *,
+        retain_output: Literal[False],
+    ) -> CommandResult[None]: ...
+
+    @overload
+    def run(
+        self,
+        cmd: str,
+        background: Literal[False] | None = None,
+        envs: dict[str, str] | None = None,
+        user: Username | None = None,
+        cwd: str | None = None,
+        on_stdout: OutputHandler[Stdout] | None = None,
+        on_stderr: OutputHandler[Stderr] | None = None,
+        stdin: bool | None = None,
+        timeout: float | None = 60,
+        request_timeout: float | None = None,
+        *,
         retain_output: bool,
     ) -> CommandResult[str | None]: ...
 
@@ -101,6 +118,23 @@ class Commands(InputStreams):
         *,
         retain_output: Literal[True] = True,
     ) -> CommandHandle[str]: ...
+
+    @overload
+    def run(
+        self,
+        cmd: str,
+        background: Literal[True],
+        envs: dict[str, str] | None = None,
+        user: Username | None = None,
+        cwd: str | None = None,
+        on_stdout: OutputHandler[Stdout] | None = None,
+        on_stderr: OutputHandler[Stderr] | None = None,
+        stdin: bool | None = None,
+        timeout: float | None = 60,
+        request_timeout: float | None = None,
+        *,
+        retain_output: Literal[False],
+    ) -> CommandHandle[None]: ...
 
     @overload
     def run(
@@ -170,6 +204,18 @@ class Commands(InputStreams):
         *,
         retain_output: Literal[True] = True,
     ) -> CommandHandle[str]: ...
+
+    @overload
+    def connect(
+        self,
+        pid: int,
+        timeout: float | None = 60,
+        request_timeout: float | None = None,
+        on_stdout: OutputHandler[Stdout] | None = None,
+        on_stderr: OutputHandler[Stderr] | None = None,
+        *,
+        retain_output: Literal[False],
+    ) -> CommandHandle[None]: ...
 
     @overload
     def connect(
