@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -16,6 +17,7 @@ from sandlot_server.identity import find_installation
 from sandlot_server.installation import Installation, make_runtime, open_installation
 from sandlot_server.logs import set_up_logging
 from sandlot_server.proxy.door import FrontDoor
+from sandlot_server.proxy.tls import LocalTls, load_own
 from sandlot_server.runtime.base import Runtime
 from sandlot_server.settings import Settings
 from sandlot_server.store.base import Store
@@ -39,10 +41,11 @@ class _ApiServer(uvicorn.Server):
 class Server:
     """A running server: its installation and the address it answers on."""
 
-    def __init__(self, installation: Installation, host: str, port: int) -> None:
+    def __init__(self, installation: Installation, host: str, port: int, tls_port: int | None = None) -> None:
         self.installation = installation
         self.host = host
         self.port = port
+        self.tls_port = tls_port
 
     @property
     def url(self) -> str:
@@ -60,6 +63,8 @@ async def serve(settings: Settings) -> None:
     async with run_server(settings) as server:
         (settings.home / "url").write_text(f"{server.url}\n")  # where a client without settings looks
         log.info("ready on %s", server.url)
+        if server.tls_port is not None:
+            log.info("domain mode on https://*.%s:%d", settings.domain, server.tls_port)
         await ended.wait()
         log.info("ending; sandboxes go on running")
 
@@ -77,10 +82,39 @@ async def run_server(
             port = await door.start(settings.host, settings.port)
         except OSError as error:
             raise SandlotError(f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}") from error
+        tasks = Tasks()
         try:
-            yield Server(installation, settings.host, port)
+            tls_port = await _start_tls(settings, door, tasks)
+            yield Server(installation, settings.host, port, tls_port)
         finally:
             await door.close()
+            await tasks.cancel()
+
+
+async def _start_tls(settings: Settings, door: FrontDoor, tasks: Tasks) -> int | None:
+    """Open the port of domain mode; returns it, None when it is turned off or taken. Raises SandlotError."""
+    if settings.tls_port < 0:
+        return None
+    try:
+        context = await _load_certificates(settings, tasks)
+    except (OSError, ValueError) as error:
+        raise SandlotError(f"the certificates of domain mode cannot be used: {error}") from error
+    try:
+        return await door.start_tls(context, settings.tls_port)
+    except OSError as error:
+        # The plain port does all that most people need; a second server beside this one must not fail for it.
+        log.warning("domain mode is off: port %d cannot be listened on: %s", settings.tls_port, error.strerror)
+        return None
+
+
+async def _load_certificates(settings: Settings, tasks: Tasks) -> ssl.SSLContext:
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        return await asyncio.to_thread(load_own, settings.tls_certificate, settings.tls_key)
+    if settings.tls_certificate is not None or settings.tls_key is not None:
+        raise ValueError("SANDLOT_TLS_CERTIFICATE and SANDLOT_TLS_KEY go together")
+    tls = await asyncio.to_thread(LocalTls, settings.tls_folder, settings.domain)
+    tasks.supervise(tls.keep_fresh, "renewing certificates")
+    return tls.context
 
 
 @asynccontextmanager

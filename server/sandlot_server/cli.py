@@ -1,4 +1,4 @@
-"""The server's subcommands of `sandlot`: serve, status, env, demo, doctor, down."""
+"""The server's subcommands of `sandlot`: serve, status, env, trust, demo, doctor, down."""
 
 from __future__ import annotations
 
@@ -20,6 +20,20 @@ from sandlot_server.settings import Settings
 Background = Annotated[bool, typer.Option("--background", help="Return once the server answers; it goes on running.")]
 Hint = Annotated[bool, typer.Option("--hint", help="Add what to try next, as comments.")]
 
+Domain = Annotated[
+    bool, typer.Option("--domain", help="https and a host name for each sandbox, instead of two plain URLs.")
+]
+
+TRUST = """This machine's own authority is {authority}
+It can vouch for names under the server's domain and for loopback, and for nothing else.
+
+programs          eval "$(sandlot env --domain)"
+Debian, Ubuntu    sudo cp {authority} /usr/local/share/ca-certificates/sandlot.crt && sudo update-ca-certificates
+Fedora            sudo trust anchor {authority}
+macOS             sudo security add-trusted-cert -d -k /Library/Keychains/System.keychain {authority}
+Chromium, Chrome  certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n sandlot -i {authority}   (package libnss3-tools)
+Firefox           Settings, Certificates, Authorities, Import: {authority}"""
+
 NEXT = """
 # Next: point this shell at Sandlot, then run any program that uses E2B:
 #   eval "$(make -s env)"
@@ -29,7 +43,7 @@ NEXT = """
 
 def register(app: typer.Typer) -> None:
     """Add the server's subcommands to the `sandlot` command."""
-    for command in (serve, status, env, demo, doctor, down):
+    for command in (serve, status, env, trust, demo, doctor, down):
         app.command()(command)
 
 
@@ -71,12 +85,38 @@ def status() -> None:
     typer.echo(f"{url} answers (pid {daemon.find_pid(settings.home)}, home {settings.home})")
 
 
-def env(hint: Hint = False) -> None:
+def env(hint: Hint = False, domain: Domain = False) -> None:
     """Print what points the official SDKs at this server, as shell exports."""
-    for name, value in _sdk_environment(Settings()).items():
+    settings = Settings()
+    exports = _sdk_environment(settings)
+    if domain:
+        # These two would win over the domain.
+        typer.echo("unset E2B_API_URL E2B_SANDBOX_URL")
+        exports = {**_domain_environment(settings), "E2B_API_KEY": exports["E2B_API_KEY"]}
+    for name, value in exports.items():
         typer.echo(f"export {name}={value}")
     if hint:
         typer.echo(NEXT, nl=False)
+
+
+def _domain_environment(settings: Settings) -> dict[str, str]:
+    folder = settings.tls_folder / settings.domain
+    if settings.tls_port <= 0:
+        _fail("domain mode is off: set SANDLOT_TLS_PORT to a port and start the server again")
+    trusted = {} if settings.tls_certificate else {
+        # It replaces what Python trusts, so the public roots are in it as well.
+        "SSL_CERT_FILE": str(folder / "bundle.pem"),
+        "NODE_EXTRA_CA_CERTS": str(folder / "ca.pem"),
+    }  # fmt: skip
+    return {"E2B_DOMAIN": f"{settings.domain}:{settings.tls_port}", **trusted}
+
+
+def trust() -> None:
+    """Say how browsers and the system come to trust this machine's own certificates."""
+    authority = Settings().tls_folder / Settings().domain / "ca.pem"
+    if not authority.exists():
+        _fail(f"there is no {authority} yet: start the server once")
+    typer.echo(TRUST.format(authority=authority))
 
 
 def _sdk_environment(settings: Settings) -> dict[str, str]:

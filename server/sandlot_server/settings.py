@@ -30,6 +30,15 @@ class Settings(BaseSettings):
     domain: str = "e2b.localhost"
     """Sandboxes answer under `<port>-<sandbox id>.<domain>`."""
 
+    tls_port: int = Field(default=3443, ge=-1, le=65535)
+    """TCP port of domain mode, https on 127.0.0.1 and ::1; 0 lets the system choose one, -1 turns it off."""
+
+    tls_certificate: Path | None = None
+    """Certificate chain (PEM) to show instead of one by this machine's own authority; needs `tls_key` too."""
+
+    tls_key: Path | None = None
+    """Private key (PEM) of `tls_certificate`."""
+
     runtime: Literal["docker", "memory"] = "docker"
     """What runs sandboxes. `memory` starts nothing: it is for tests of the server itself."""
 
@@ -89,6 +98,11 @@ class Settings(BaseSettings):
         if len(str(path)) <= MAX_SOCKET_PATH:
             return path
         return Path(tempfile.gettempdir()) / f"sandlot-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.sock"
+
+    @property
+    def tls_folder(self) -> Path:
+        """Certificates of domain mode."""
+        return self.home / "tls"
 
     @property
     def database(self) -> Path:

@@ -38,6 +38,7 @@ class LiveServer:
     def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
         self.port = find_free_port()
+        self.tls_port = find_free_port()
         self.settings = settings
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -54,8 +55,8 @@ class LiveServer:
     @property
     def environment(self) -> dict[str, str]:
         """Environment of a `sandlot` command that belongs to this server."""
-        own = {"SANDLOT_HOME": str(self.home), "SANDLOT_PORT": str(self.port), **self.settings}
-        return {**os.environ, **own}
+        own = {"SANDLOT_HOME": str(self.home), "SANDLOT_PORT": str(self.port), "SANDLOT_TLS_PORT": str(self.tls_port)}
+        return {**os.environ, **own, **self.settings}
 
     @property
     def sdk_environment(self) -> dict[str, str]:
