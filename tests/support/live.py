@@ -56,7 +56,10 @@ class LiveServer:
     def environment(self) -> dict[str, str]:
         """Environment of a `sandlot` command that belongs to this server."""
         own = {"SANDLOT_HOME": str(self.home), "SANDLOT_PORT": str(self.port), "SANDLOT_TLS_PORT": str(self.tls_port)}
-        return {**os.environ, **own, **self.settings}
+        # What points an SDK at another server must not win over the home.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("E2B_", "SANDLOT_"))}
+        kept = {name: os.environ[name] for name in ("SANDLOT_AGENT_VOLUME", "SANDLOT_BASE_IMAGE") if name in os.environ}
+        return {**inherited, **kept, **own, **self.settings}
 
     @property
     def sdk_environment(self) -> dict[str, str]:
