@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
 # Builds what sandboxes are made of, each part only when its recipe has changed: build.sh [all|agent|base|server]…
 # Prints NAME=value lines for the server on standard output, progress on standard error.
+#
+#   SANDLOT_DEBIAN_MIRROR   packages' address where no registry answers and the host has none of its own
+#   SANDLOT_CA_FILE         certificates (PEM) that the base template trusts besides the usual ones
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 # shellcheck source=docker/debian.sh
 . "$here/debian.sh"
+# shellcheck source=docker/network.sh
+. "$here/network.sh"
 
 say() { printf 'images: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -24,8 +29,12 @@ build_image() {
   shift 3
   log=$(mktemp)
   say "building $image"
-  local arguments=()
+  local argument arguments=()
   for argument; do arguments+=(--build-arg "$argument"); done
+  # Known to every build without being declared, and not kept in the image.
+  for argument in http_proxy https_proxy no_proxy; do
+    if [ -n "${!argument:-}" ]; then arguments+=(--build-arg "$argument"); fi
+  done
   if ! DOCKER_BUILDKIT=0 docker build --force-rm -t "$image" -f "$context/$file" "${arguments[@]}" "$context" 2>&1 |
     tee "$log" | show_progress; then
     tail -n 40 "$log" >&2
@@ -52,7 +61,8 @@ build_agent() {
   volume=sandlot-agent-$code
   if ! is_filled "$volume"; then
     has_image "$runtime" || build_runtime "$runtime"
-    fill_volume "$runtime" "$volume" "$code"
+    # The engine may keep its volumes on another machine, or where only root can look.
+    has_mark "$runtime" "$volume" || fill_volume "$runtime" "$volume" "$code"
   fi
   printf 'SANDLOT_AGENT_VOLUME=%s\n' "$volume"
 }
@@ -69,10 +79,14 @@ build_runtime() {
 
 # A volume counts only with the mark that is set when everything is in it.
 is_filled() {
-  docker volume inspect "$1" >/dev/null 2>&1 || return 1
-  [ -e "$(docker volume inspect --format '{{.Mountpoint}}' "$1")/.complete" ] && return
-  # The engine may keep its volumes on another machine.
-  docker run --rm --network none -v "$1:/opt/sandlot:ro" "$DEBIAN_IMAGE" test -e /opt/sandlot/.complete 2>/dev/null
+  local folder
+  folder=$(docker volume inspect --format '{{.Mountpoint}}' "$1" 2>/dev/null) && [ -e "$folder/.complete" ]
+}
+
+# has_mark RUNTIME VOLUME: the same, asked from inside a container. An empty volume would be given the image's tree.
+has_mark() {
+  docker volume inspect "$2" >/dev/null 2>&1 &&
+    docker run --rm --network none -v "$2:/look:ro" --entrypoint test "$1" -e /look/.complete
 }
 
 fill_volume() {
@@ -81,7 +95,9 @@ fill_volume() {
   docker volume rm -f "$volume" >/dev/null
   docker volume create --label "dev.sandlot.agent=$code" --label dev.sandlot.role=agent "$volume" >/dev/null
   # The engine copies the image's tree into an empty volume before the command starts.
-  tar -C "$root/envd" --exclude=__pycache__ --exclude=proto --exclude=generate.py -c sandlot_envd sandlot_protocol |
+  # The mark comes last in the stream: one that was cut off between two files would look whole without it.
+  tar -C "$root/envd" --exclude=__pycache__ --exclude=proto --exclude=generate.py -c sandlot_envd sandlot_protocol \
+    -C "$here/agent" end-of-code |
     docker run --rm -i --network none -v "$volume:/opt/sandlot" "$runtime" /opt/sandlot-recipe/add-code.sh
 }
 
@@ -107,26 +123,40 @@ build_server_base() {
 
 # install_wheels LOCK FOLDER: what the lock names, for the engine's machine, by this host's own package settings
 install_wheels() {
+  local machine
+  case $(engine_arch) in
+    amd64) machine=x86_64 ;;
+    arm64) machine=aarch64 ;;
+    *) fail "no wheels are pinned for the engine's architecture, $(engine_arch)" ;;
+  esac
+  [ -x "$root/.venv/bin/uv" ] || "$here/venv.sh"
   "$root/.venv/bin/uv" pip install --quiet --no-config --target "$2" --python-version 3.11 \
-    --python-platform "$(uname -m)-unknown-linux-gnu" --only-binary :all: --require-hashes -r "$1" >&2
+    --python-platform "$machine-unknown-linux-gnu" --only-binary :all: --require-hashes -r "$1" >&2
 }
 
 build_base() {
-  local hash image
-  hash=$(hash_of docker/base docker/debian.sh)
+  local hash image context
+  hash=$(hash_of docker/base docker/debian.sh ${SANDLOT_CA_FILE:+"$(realpath "$SANDLOT_CA_FILE")"})
   image=sandlot/base:$hash
   if ! has_image "$image"; then
     ensure_debian
-    build_image "$image" "$here/base" Dockerfile "BASE=$DEBIAN_IMAGE"
+    context=$(mktemp -d)
+    cp "$here"/base/* "$context"
+    [ -z "${SANDLOT_CA_FILE:-}" ] || cp "$SANDLOT_CA_FILE" "$context/extra-ca.crt"
+    build_image "$image" "$context" Dockerfile "BASE=$DEBIAN_IMAGE"
+    rm -rf "$context"
   fi
   docker tag "$image" sandlot/base:latest
   printf 'SANDLOT_BASE_IMAGE=%s\n' "$image"
 }
 
 main() {
-  # One build at a time on a machine: the second finds what the first has built.
-  exec 9>"${TMPDIR:-/tmp}/sandlot-build.lock"
+  # One build at a time: the second finds what the first has built. A file for each user, since none could open
+  # another's here.
+  exec 9>"${TMPDIR:-/tmp}/sandlot-build-$(id -u).lock"
   flock 9
+  docker version >/dev/null 2>&1 || fail "no Docker engine answers: run docker/engine.sh"
+  adopt_host_network
   local part
   for part in "${@:-all}"; do
     case $part in

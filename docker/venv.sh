@@ -2,6 +2,8 @@
 # Makes the project's own Python environment, .venv, from requirements.lock; instant when nothing has changed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=docker/network.sh
+. docker/network.sh
 
 UV="uv>=0.9,<1"
 
@@ -16,20 +18,27 @@ find_python() {
       return
     fi
   done
-  fail "no Python 3.11 or newer here; on Debian and Ubuntu: apt-get install python3 python3-venv"
+  return 1
+}
+
+# Debian keeps the means to make an environment in a package of its own, and need not have Python at all.
+install_python() {
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    fail "Python 3.11 or newer with its venv module is needed; on Debian and Ubuntu: apt-get install python3-venv"
+  fi
+  say "installing python3-venv"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv; } >/dev/null
 }
 
 make_venv() {
-  local python=$1
-  "$python" -m venv .venv 2>/dev/null && return
-  # Debian keeps the means for this in a package of its own.
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    say "installing python3-venv"
-    apt-get update -qq >/dev/null
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null
-    "$python" -m venv .venv && return
+  local python
+  if ! python=$(find_python); then
+    install_python
+    python=$(find_python) || fail "this system's Python is older than 3.11"
   fi
-  fail "$python cannot make an environment: install python3-venv"
+  "$python" -m venv .venv >/dev/null 2>&1 && return
+  install_python
+  "$python" -m venv .venv >&2 || fail "$python cannot make an environment: install the python3-venv that belongs to it"
 }
 
 install() {
@@ -47,7 +56,9 @@ flock 9
 stamp=$(cat requirements.lock pyproject.toml "${BASH_SOURCE[0]}" | sha256sum | cut -d' ' -f1)
 if [ "$(cat .venv/stamp 2>/dev/null)" != "$stamp" ]; then
   started=$SECONDS
-  [ -x .venv/bin/python ] || make_venv "$(find_python)"
+  # Without pip it is one that was interrupted while being made.
+  .venv/bin/python -m pip --version >/dev/null 2>&1 || make_venv
+  adopt_host_network
   install
   echo "$stamp" >.venv/stamp
   say "ready in $((SECONDS - started)) s"

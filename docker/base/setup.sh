@@ -3,6 +3,15 @@
 set -eu
 recipe=/opt/recipe
 
+# Certificates that the builder asked for (SANDLOT_CA_FILE), one file each, as the tool wants them.
+trust_extra() {
+  [ -s "$recipe/extra-ca.crt" ] || return 0
+  mkdir -p /usr/local/share/ca-certificates
+  awk '/BEGIN CERT/ { n++ } n { print > sprintf("/usr/local/share/ca-certificates/extra-%d.crt", n) }' "$recipe/extra-ca.crt"
+  # Not yet there in a registry's Debian; the package's own installation does it then.
+  ! command -v update-ca-certificates >/dev/null || update-ca-certificates >/dev/null
+}
+
 install_packages() {
   apt-get update -qq
   # shellcheck disable=SC2046 # one word each
@@ -24,9 +33,10 @@ open_folders() {
 }
 
 # Sandboxes run without the capability for raw sockets; ping then uses the ICMP sockets that the server allows,
-# but only if its file does not ask for the capability.
+# but only if its file asks neither for the capability nor for root. Debian's package sets one or the other.
 strip_capabilities() {
-  setcap -r /usr/bin/ping 2>/dev/null || true
+  ! command -v setcap >/dev/null || setcap -r /usr/bin/ping 2>/dev/null || true
+  chmod u-s /usr/bin/ping
 }
 
 # pip installs as on any machine of one's own: nothing here is Debian's to protect.
@@ -34,6 +44,7 @@ free_pip() {
   rm -f /usr/lib/python3*/EXTERNALLY-MANAGED
 }
 
+trust_extra
 install_packages
 make_user
 open_folders
