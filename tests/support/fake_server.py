@@ -21,6 +21,8 @@ SANDBOX = {
     "domain": None,
 }
 
+TURNS = 5
+
 
 @dataclass
 class Request:
@@ -203,9 +205,13 @@ class FakeServer:
         self._ready.set()
         await self._stopping.wait()
         server.close()
-        for task in list(self._handlers):
-            task.cancel()
-        await asyncio.gather(*self._handlers, return_exceptions=True)
+        # A connection accepted just now becomes a handler some turns of the loop later, and one that is aborted
+        # needs a turn to be closed.
+        for _ in range(TURNS):
+            for task in list(self._handlers):
+                task.cancel()
+            await asyncio.gather(*self._handlers, return_exceptions=True)
+            await asyncio.sleep(0)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
