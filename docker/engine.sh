@@ -7,6 +7,7 @@ set -euo pipefail
 
 LOG=/var/log/sandlot-dockerd.log
 LOCK=/run/lock/sandlot-engine
+CONFIG=/etc/docker/daemon.json
 WAIT_S=60
 
 say() { printf 'engine: %s\n' "$*" >&2; }
@@ -27,8 +28,26 @@ is_debian() { [ -r /etc/os-release ] && (. /etc/os-release && [[ " ${ID:-} ${ID_
 install_engine() {
   say "no Docker engine here: installing Debian's docker.io (as root, with apt-get)"
   export DEBIAN_FRONTEND=noninteractive
+  configure_engine
   # Without a running init system the package must not try to start the service.
-  { apt-get update -qq && apt-get install -y -qq docker.io; } >&2 || fail "apt-get could not install docker.io"
+  { apt-get update -qq && apt-get install -y -qq docker.io; } >&2 9>&- || fail "apt-get could not install docker.io"
+}
+
+# Only an engine that we install: containers then outlive it, whoever starts it.
+configure_engine() {
+  [ -e "$CONFIG" ] && return
+  mkdir -p "$(dirname "$CONFIG")"
+  printf '{"live-restore": true}\n' >"$CONFIG"
+}
+
+# An option that stands in the file as well keeps dockerd from starting.
+list_options() { grep -qs '"live-restore"' "$CONFIG" || echo --live-restore; }
+
+# drop_stale FILE PROCESS: a pid file that a killed engine has left, its number free or anybody's by now
+drop_stale() {
+  local pid
+  pid=$(cat "$1" 2>/dev/null) || return 0
+  [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$2" ] || rm -f "$1"
 }
 
 start_engine() {
@@ -37,17 +56,23 @@ start_engine() {
     systemctl start docker >&2
     return
   fi
-  # A killed engine leaves its pid file; if that pid is anything else by now, dockerd refuses to start.
-  if ! pgrep -x dockerd >/dev/null; then rm -f /run/docker.pid /var/run/docker.pid; fi
+  # dockerd refuses to start over a living process, and waits for a containerd that is something else.
+  drop_stale /run/docker.pid dockerd
+  drop_stale /run/docker/containerd/containerd.pid containerd
   say "starting dockerd in the background (log $LOG)"
+  local options
+  read -ra options < <(list_options) || true
   # live-restore: containers outlive the engine. A session and descriptors of its own: it outlives this script.
-  setsid dockerd --live-restore >>"$LOG" 2>&1 </dev/null 9>&- &
+  setsid dockerd "${options[@]}" >>"$LOG" 2>&1 </dev/null 9>&- &
 }
 
 wait_for_engine() {
   local end=$((SECONDS + WAIT_S))
   until answers; do
-    ((SECONDS < end)) || fail "the engine does not answer after $WAIT_S s; see $LOG"
+    if ((SECONDS >= end)); then
+      tail -n 5 "$LOG" >&2 || true
+      fail "the engine does not answer after $WAIT_S s; see $LOG"
+    fi
     sleep 0.2
   done
   say "Docker $(docker version --format '{{.Server.Version}}') answers"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -41,6 +42,16 @@ def test_a_docker_host_that_does_not_answer_is_named() -> None:
 
 def test_looking_alone_never_fails() -> None:
     assert finish(start("docker/engine.sh", "--find", DOCKER_HOST="unix:///no/such.sock")) == (0, "", "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("dockerd"), reason="starts an engine: as root, where one is")
+def test_a_killed_engine_is_started_again_whatever_it_left() -> None:
+    scenario = (ROOT / "tests/e2e/engine/killed.sh").read_text()
+    code, out, err = finish(start("tests/e2e/engine/own_engine.sh", scenario))
+    assert code == 0, err
+    told = ["engines: 1", "live-restore: true", "after a kill: true", "with a configuration: true"]
+    assert out.splitlines() == told
+    assert err.count("starting dockerd") == 3
 
 
 def test_two_builds_at_once_agree() -> None:
