@@ -205,12 +205,16 @@ class FakeServer:
         self._ready.set()
         await self._stopping.wait()
         server.close()
-        # A connection accepted just now becomes a handler some turns of the loop later, and one that is aborted
-        # needs a turn to be closed.
+        # A connection accepted just now becomes a handler some turns of the loop later, one that is aborted needs a
+        # turn to be closed, and one in the middle of its TLS handshake is known to the loop alone.
         for _ in range(TURNS):
             for task in list(self._handlers):
                 task.cancel()
             await asyncio.gather(*self._handlers, return_exceptions=True)
+        for _ in range(5):
+            await asyncio.sleep(0)  # aborted transports close their sockets in the loop's next rounds
+            for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]
+                transport.abort()
             await asyncio.sleep(0)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
