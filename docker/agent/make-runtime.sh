@@ -46,7 +46,7 @@ relocate() {
 
 copy_licences() {
   mkdir -p "$out/licences"
-  for package in python3.11-minimal libc6 zlib1g libexpat1 libffi8 libgcc-s1 libstdc++6; do
+  for package in python3.11-minimal libc6 zlib1g libexpat1 libffi8 libgcc-s1 libstdc++6 libuuid1; do
     [ ! -e "/usr/share/doc/$package/copyright" ] || cp -L "/usr/share/doc/$package/copyright" "$out/licences/$package"
   done
 }
