@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -267,6 +268,9 @@ def run_agent(*, control_token: str | None = CONTROL_TOKEN, wrap: tuple[str, ...
             port = _await_port(process, Path(folder) / "log")
             yield Agent(process, port, _find_child(process.pid), home)
         finally:
+            # unshare's --kill-child does not outlast the agent's own changes of identity.
+            with contextlib.suppress(IndexError, FileNotFoundError, ProcessLookupError):
+                os.kill(_find_child(process.pid), signal.SIGKILL)
             process.kill()
             process.wait()
             log.close()
