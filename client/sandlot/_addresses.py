@@ -40,6 +40,17 @@ def tune(sock: socket.socket) -> None:
             raise
 
 
+def take_news(sock: socket.socket) -> bytes | None:
+    """Return what can be read right now, nothing at the end of the stream, None if there is none."""
+    sock.setblocking(False)
+    try:
+        return sock.recv(65_536)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
 def has_news(sock: socket.socket) -> bool:
     """Whether an idle connection can be read: it was closed, or bytes came that nobody asked for."""
     sock.setblocking(False)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import binascii
 import socket
 
-from sandlot._addresses import has_news
+from sandlot._addresses import has_news, take_news
 from sandlot._http import (
     Address,
     BadResponse,
@@ -53,6 +53,10 @@ class Stream:
     def has_news(self) -> bool:
         """Whether bytes, or the end, wait to be read."""
         return has_news(self._sock)
+
+    def take_news(self) -> bytes | None:
+        """Return what can be read right now, nothing at the end of the stream, None if there is none."""
+        return take_news(self._sock)
 
     def close(self) -> None:
         """End the connection at once."""

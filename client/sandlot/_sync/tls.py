@@ -82,14 +82,27 @@ class TlsStream(Stream):
         self._take_in(timeout)
 
     def _take_in(self, timeout: float | None) -> None:
-        if data := self._inner.receive(timeout):
+        self._put(self._inner.receive(timeout))
+
+    def _put(self, data: bytes) -> None:
+        if data:
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
 
     def has_news(self) -> bool:
         """Whether bytes, or the end, wait to be read."""
-        return self._early is not None or self._incoming.pending > 0 or self._inner.has_news()
+        if self._early is None and (data := self._inner.take_news()) is not None:
+            self._put(data)
+            try:
+                self._early = self._decrypt()  # None if it was news of the TLS layer alone, such as session tickets
+            except OSError:
+                self._early = b""
+        return self._early is not None
+
+    def take_news(self) -> bytes | None:
+        """Return what can be read right now, nothing at the end of the stream, None if there is none."""
+        return self._decrypt() if self.has_news() else None
 
     def close(self) -> None:
         """End the connection at once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import ssl
 import time
 import tracemalloc
@@ -56,6 +57,19 @@ async def test_tls(tls_server: FakeServer) -> None:
     assert tls_server.last("/files").body == content
     assert sandbox.get_mcp_url().startswith("https://50005-isandbox.")
     assert tls_server.connections == 1
+
+
+@pytest.mark.usefixtures("trusted")
+async def test_tls_news_that_is_no_answer(tls_server: FakeServer) -> None:
+    """Session tickets come unasked, before or while the first request is sent."""
+    tls_server.on("POST", "/files", reply(200, [{"name": "a", "path": "/a"}]))
+    for number in range(5):
+        url = f"https://{number}.e2b.localhost:{tls_server.port}"
+        sandbox = await AsyncSandbox.create(sandbox_url=url, request_timeout=5, **tls_server.opts)
+        await sandbox.files.write("a", io.BytesIO(b"x" * 600_000))
+        assert tls_server.last("/files").body == b"x" * 600_000
+        await sandbox.is_running()
+    assert tls_server.connections == 6
 
 
 async def test_an_untrusted_certificate(tls_server: FakeServer) -> None:
