@@ -52,7 +52,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         client.close()
     yield _check_port(settings)
     yield _check_names(settings.domain)
-    yield _check_inotify()
+    yield examine_inotify()
 
 
 def _check_base(client: docker.DockerClient, settings: Settings) -> Finding:
@@ -114,7 +114,8 @@ def _check_names(domain: str) -> Finding:
     return Finding("names", f"{name} is {address}")
 
 
-def _check_inotify() -> Finding:
+def examine_inotify() -> Finding:
+    """Look at how many agents can watch files at once: the limit counts all containers of the host together."""
     limits = {name: _read_limit(f"/proc/sys/fs/inotify/{name}") for name in ("max_user_instances", "max_user_watches")}
     found = ", ".join(f"{name} {value}" for name, value in limits.items())
     enough = limits["max_user_instances"] is None or limits["max_user_instances"] >= MIN_INOTIFY_INSTANCES
