@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from e2b import Sandbox
+
 from support.live import LiveServer
 
 pytestmark = [
