@@ -21,9 +21,6 @@ KINDS = (
 )
 """E2B's event types by the bits of one kernel event, in the order in which they are told."""
 
-MAX_MOVES = 64
-"""Folders whose move is told by half; more than a few are those whose other half will never come."""
-
 MAX_MISSED = 1000
 
 
@@ -39,7 +36,7 @@ class Tree:
         """Watch descriptors by path below the root."""
         self._missed: set[str] = set()
         self._with_entries = with_entries
-        self._moves: dict[int, str] = {}
+        self._moves: dict[int, tuple[int, str]] = {}
 
     def tell(self, name: str, kind: str, read_names: Callable[[], Names]) -> None:
         """Put one change into the inbox, with its entry where one is wanted and there.
@@ -65,22 +62,22 @@ class Tree:
         return join(self.root, name)
 
     def begin_move(self, cookie: int, name: str) -> None:
-        """Remember a folder that has been taken from `name`, until it is known where it went."""
-        self._moves[cookie] = name
-        if len(self._moves) > MAX_MOVES:
-            del self._moves[next(iter(self._moves))]
+        """Remember a watched folder that has been taken from `name`, until it is known where it went."""
+        if (wd := self.folders.get(name)) is not None:
+            self._moves[cookie] = (wd, name)
 
     def end_move(self, cookie: int) -> str | None:
-        """Return from where the folder came that has been put somewhere in this tree."""
-        return self._moves.pop(cookie, None)
+        """Return from where the folder came that has been put somewhere in this tree; None for one from outside."""
+        _, name = self._moves.pop(cookie, (0, None))
+        return name
 
-    def abandon_move(self, name: str) -> bool:
-        """Return whether the folder at `name` was taken away and has not come back to this tree."""
-        for cookie, before in self._moves.items():
-            if before == name:
+    def abandon_move(self, wd: int) -> str | None:
+        """Return from where a watched folder was taken that has not come back to this tree."""
+        for cookie, (moved, name) in self._moves.items():
+            if moved == wd:
                 del self._moves[cookie]
-                return True
-        return False
+                return name
+        return None
 
     def miss(self, name: str) -> None:
         """Remember a folder that was not where it was said to be: it went along when one above it was moved."""

@@ -70,17 +70,27 @@ class Watch:
             self._members.clear()
 
     def _join(self, wd: int, members: Members) -> Members:
-        """Let `members` watch what is watched by `wd`; returns those who have not done so before."""
+        """Let `members` watch what is watched by `wd`; returns those to whom it is new, under this name at least.
+
+        One that had another name has been moved there, from where the kernel will tell, to where nobody watched yet.
+        """
         known = self._members.setdefault(wd, {})
         new: Members = {}
         for tree, name in members.items():
-            if wd not in tree.wds:
-                tree.wds.add(wd)
-                known[tree] = new[tree] = name
-                tree.folders[name] = wd
-            elif known[tree] != name and not _is_same(tree.locate(name), tree.locate(known[tree])):
-                self._rename(tree, known[tree], name)
+            if tree in known and (known[tree] == name or _is_same(tree.locate(name), tree.locate(known[tree]))):
+                continue
+            tree.wds.add(wd)
+            self._call(tree, wd, name)
+            new[tree] = name
         return new
+
+    def _call(self, tree: Tree, wd: int, name: str) -> None:
+        """Call a folder by a name from now on."""
+        before = self._members[wd].get(tree)
+        if before is not None and tree.folders.get(before) == wd:
+            del tree.folders[before]
+        self._members[wd][tree] = name
+        tree.folders[name] = wd
 
     def _leave(self, tree: Tree, wds: Iterable[int]) -> None:
         for wd in wds:
@@ -105,12 +115,7 @@ class Watch:
         """Call a folder and all in it by their new names; returns whether any was known."""
         wds = self._list_below(tree, before)
         for wd in wds:
-            members = self._members[wd]
-            name = members[tree]
-            if tree.folders.get(name) == wd:
-                del tree.folders[name]
-            members[tree] = after + name[len(before) :]
-            tree.folders[members[tree]] = wd
+            self._call(tree, wd, after + self._members[wd][tree][len(before) :])
         return bool(wds)
 
     async def cover(self, tree: Tree) -> None:
@@ -222,20 +227,20 @@ class Watch:
                 self._leave(tree, (wd,))
         elif not name:
             for tree, folder in tuple(members.items()):
-                self._tell_of_itself(tree, folder, mask)
+                self._tell_of_itself(tree, folder, wd, mask)
         else:
             for tree, folder in members.items():
                 tree.tell_all(join(folder, name), mask, self._read_names)
             if mask & inotify.ISDIR:
                 self._follow(members, event)
 
-    def _tell_of_itself(self, tree: Tree, folder: str, mask: int) -> None:
+    def _tell_of_itself(self, tree: Tree, folder: str, wd: int, mask: int) -> None:
         """Something happened to a watched folder. For those below the root their parent has told it."""
         if folder == "":
             tree.tell_all("", mask, self._read_names)
             if mask & inotify.MOVE_SELF:
                 self._leave(tree, tuple(tree.wds))  # nobody knows where to; E2B, too, tells nothing more
-        elif mask & inotify.MOVE_SELF and tree.abandon_move(folder):
+        elif mask & inotify.MOVE_SELF and tree.abandon_move(wd) == folder:
             # The last of the three events of a move: the second did not come, so it has left the tree.
             self._leave(tree, self._list_below(tree, folder))
 
