@@ -19,7 +19,7 @@ class TlsStream(Stream):
         self._early: bytes | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = find_context().wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._tls = find_context(host).wrap_bio(self._incoming, self._outgoing, server_hostname=host)
 
     async def send_some(self, data: memoryview, timeout: float | None) -> int:
         """Write all of `data`, for TLS inside of TLS; 0 when the peer speaks instead of reading."""

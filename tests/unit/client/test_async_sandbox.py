@@ -341,6 +341,20 @@ async def test_options_given_once_stay_and_can_be_overridden(server: FakeServer)
     assert (headers["a"], headers["x-api-key"]) == ("2", "other")
 
 
+async def test_debug_mode_asks_no_api(server: FakeServer) -> None:
+    opts = {"debug": True, "sandbox_url": server.url}
+    sandbox = await AsyncSandbox.create(**opts)
+    assert sandbox.sandbox_id == "debug_sandbox_id"
+    assert (await AsyncSandbox.connect("other", **opts)).sandbox_id == "other"
+    assert await sandbox.connect(timeout=5) is sandbox
+    assert await sandbox.kill()
+    await sandbox.set_timeout(5)
+    assert await sandbox.get_metrics() == []
+    assert server.requests == []
+    assert await sandbox.is_running()
+    assert sandbox.get_host(80) == "localhost:80"
+
+
 async def test_mcp_gateway_that_fails_ends_the_sandbox(server: FakeServer) -> None:
     end = {"event": {"end": {"exitCode": 127, "exited": True, "error": "exit status 127"}}}
     output = {"event": {"data": {"stderr": "bm90IGZvdW5k"}}}

@@ -72,6 +72,17 @@ async def test_tls_news_that_is_no_answer(tls_server: FakeServer) -> None:
     assert tls_server.connections == 6
 
 
+async def test_the_authority_of_this_machines_server_is_trusted_for_its_names(
+    tls_server: FakeServer, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SANDLOT_HOME", str(tmp_path))
+    (tmp_path / "tls" / "e2b.localhost").mkdir(parents=True)
+    authority.cert_pem.write_to_path(tmp_path / "tls" / "e2b.localhost" / "ca.pem")
+    await AsyncSandbox.create(**tls_server.opts)
+    with pytest.raises(ServerUnreachableException, match="SSL_CERT_FILE"):
+        await AsyncSandbox.create(api_url=f"https://127.0.0.1:{tls_server.port}", api_key="k")
+
+
 async def test_an_untrusted_certificate(tls_server: FakeServer) -> None:
     with pytest.raises(ServerUnreachableException, match="SSL_CERT_FILE"):
         await AsyncSandbox.create(**tls_server.opts)

@@ -342,6 +342,20 @@ def test_options_given_once_stay_and_can_be_overridden(server: FakeServer) -> No
     assert (headers["a"], headers["x-api-key"]) == ("2", "other")
 
 
+def test_debug_mode_asks_no_api(server: FakeServer) -> None:
+    opts = {"debug": True, "sandbox_url": server.url}
+    sandbox = Sandbox.create(**opts)
+    assert sandbox.sandbox_id == "debug_sandbox_id"
+    assert (Sandbox.connect("other", **opts)).sandbox_id == "other"
+    assert sandbox.connect(timeout=5) is sandbox
+    assert sandbox.kill()
+    sandbox.set_timeout(5)
+    assert sandbox.get_metrics() == []
+    assert server.requests == []
+    assert sandbox.is_running()
+    assert sandbox.get_host(80) == "localhost:80"
+
+
 def test_mcp_gateway_that_fails_ends_the_sandbox(server: FakeServer) -> None:
     end = {"event": {"end": {"exitCode": 127, "exited": True, "error": "exit status 127"}}}
     output = {"event": {"data": {"stderr": "bm90IGZvdW5k"}}}
