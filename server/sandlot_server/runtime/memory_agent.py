@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, cast
 
 import httptools
 
@@ -85,10 +85,10 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not by isinstance: uvloop's transports are of a class of their own.
+        own = self._transport = cast("asyncio.Transport", transport)
         self._peers.add(self)
-        self._task = asyncio.ensure_future(self._serve(transport))
+        self._task = asyncio.ensure_future(self._serve(own))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._peers.discard(self)
