@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -375,6 +376,7 @@ async def test_a_frozen_sandbox_does_not_use_up_the_deadline(own_agent: Agent, t
     assert failed.value.code == "deadline_exceeded"
 
 
+@pytest.mark.usefixtures("_boxable")
 async def test_network_mounts_have_to_be_allowed(tmp_path: Path) -> None:
     if not os.path.exists("/dev/fuse"):
         pytest.skip("no FUSE here")
@@ -384,3 +386,42 @@ async def test_network_mounts_have_to_be_allowed(tmp_path: Path) -> None:
         assert failed.value.code == "invalid_argument"
         async with watching(agent, tmp_path, allowNetworkMounts=True) as watcher:
             assert await watcher.changes() == []
+
+
+def run_limited(limit: str, count: int) -> contextlib.AbstractContextManager[Agent]:
+    """Run an agent whose kernel lets it have so few of what inotify needs."""
+    if subprocess.run(["unshare", "--user", "--map-root-user", "true"]).returncode:
+        pytest.skip("no user namespaces here")
+    script = f'echo {count} > /proc/sys/user/{limit}; exec "$@"'
+    return run_agent(wrap=("unshare", "--user", "--map-root-user", "sh", "-c", script, "limited"))
+
+
+@pytest.mark.usefixtures("_boxable")
+async def test_too_few_instances(tmp_path: Path) -> None:
+    with run_limited("max_inotify_instances", 0) as agent:
+        for ask, method in ((agent.call, "CreateWatcher"), (agent.collect, "WatchDir")):
+            with pytest.raises(RpcFailed, match="max_user_instances") as failed:
+                await ask(f"{SERVICE}/{method}", {"path": str(tmp_path)})
+            assert failed.value.code == "resource_exhausted"
+
+
+@pytest.mark.usefixtures("_boxable")
+async def test_too_few_watches(tmp_path: Path) -> None:
+    for name in ("root/a/b/c", "other"):
+        (tmp_path / name).mkdir(parents=True)
+    with run_limited("max_inotify_watches", 3) as agent:
+        async with watching(agent, tmp_path / "other") as other:
+            with pytest.raises(RpcFailed, match="max_user_watches") as failed:
+                await agent.call(f"{SERVICE}/CreateWatcher", {"path": str(tmp_path / "root"), "recursive": True})
+            assert failed.value.code == "resource_exhausted"
+            (tmp_path / "other/x").mkdir()
+            assert await other.changes() == [("x", CREATE)]
+            # What the refused one had is free again, and one that runs out later says so.
+            async with watching(agent, tmp_path / "root/a", recursive=False):
+                pass
+            async with watching(agent, tmp_path / "other", recursive=True) as growing:
+                for i in range(3):
+                    (tmp_path / f"other/{i}").mkdir()
+                with pytest.raises(RpcFailed, match="max_user_watches") as failed:
+                    await growing.poll()
+                assert failed.value.code == "resource_exhausted"

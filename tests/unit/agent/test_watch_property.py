@@ -18,7 +18,7 @@ from support.agent import Agent
 
 SERVICE = "filesystem.Filesystem"
 CASES = settings(
-    max_examples=int(os.environ.get("FUZZ_CASES", "200")) // 4,
+    max_examples=int(os.environ.get("FUZZ_CASES", "50")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
