@@ -16,19 +16,21 @@ ensure_debian() {
 }
 
 bootstrap_debian() {
-  local sources log
+  local sources log image
   say "no registry answers: making $DEBIAN_IMAGE from Debian packages"
   command -v mmdebstrap >/dev/null || install_mmdebstrap
   sources=$(find_sources)
   log=$(mktemp)
   # Signatures are checked with this host's keys. Without a source of its own it is Debian's public mirror.
-  printf '%s\n' "$sources" |
+  # Named only at the end: from a stream that breaks off the engine makes an image all the same.
+  image=$(printf '%s\n' "$sources" |
     mmdebstrap --variant=minbase --architectures="$(engine_arch)" --include=ca-certificates "$DEBIAN_SUITE" - \
-      ${sources:+-} 2>"$log" | docker import - "$DEBIAN_IMAGE" >/dev/null || {
+      ${sources:+-} 2>"$log" | docker import -) || {
     tail -n 20 "$log" >&2
     fail "mmdebstrap could not make $DEBIAN_IMAGE; SANDLOT_DEBIAN_MIRROR=<address> names another mirror"
   }
   rm -f "$log"
+  docker tag "$image" "$DEBIAN_IMAGE"
 }
 
 install_mmdebstrap() {
