@@ -6,6 +6,7 @@
 set -euo pipefail
 
 LOG=/var/log/sandlot-dockerd.log
+INSTALL_LOG=/var/log/sandlot-engine-install.log
 LOCK=/run/lock/sandlot-engine
 CONFIG=/etc/docker/daemon.json
 WAIT_S=60
@@ -30,7 +31,9 @@ install_engine() {
   export DEBIAN_FRONTEND=noninteractive
   configure_engine
   # Without a running init system the package must not try to start the service.
-  { apt-get update -qq && apt-get install -y -qq docker.io; } >&2 9>&- || fail "apt-get could not install docker.io"
+  { apt-get update -qq && apt-get install -y -qq docker.io; } >"$INSTALL_LOG" 2>&1 9>&- && return
+  tail -n 20 "$INSTALL_LOG" >&2
+  fail "apt-get could not install docker.io; the whole log is $INSTALL_LOG"
 }
 
 # Only an engine that we install: containers then outlive it, whoever starts it.
