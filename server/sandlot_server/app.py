@@ -61,7 +61,6 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     async with run_server(settings) as server:
-        (settings.home / "url").write_text(f"{server.url}\n")  # where a client without settings looks
         log.info("ready on %s", server.url)
         if server.tls_port is not None:
             log.info("domain mode on https://*.%s:%d", settings.domain, server.tls_port)
@@ -78,17 +77,23 @@ async def run_server(
     async with installation.run(), _serve_api(settings, installation.create_app()):
         door = FrontDoor(installation.directory, api=settings.api_socket, domain=settings.domain)
         installation.registry.on_unreachable(door.cut)
-        try:
-            port = await door.start(settings.host, settings.port)
-        except OSError as error:
-            raise SandlotError(f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}") from error
         tasks = Tasks()
         try:
+            # The plain port last: who gets an answer there finds everything else in place.
             tls_port = await _start_tls(settings, door, tasks)
-            yield Server(installation, settings.host, port, tls_port)
+            server = Server(installation, settings.host, await _start_plain(settings, door), tls_port)
+            (settings.home / "url").write_text(f"{server.url}\n")  # where a client without settings looks
+            yield server
         finally:
             await door.close()
             await tasks.cancel()
+
+
+async def _start_plain(settings: Settings, door: FrontDoor) -> int:
+    try:
+        return await door.start(settings.host, settings.port)
+    except OSError as error:
+        raise SandlotError(f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}") from error
 
 
 async def _start_tls(settings: Settings, door: FrontDoor, tasks: Tasks) -> int | None:

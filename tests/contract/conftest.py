@@ -22,7 +22,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
         live.remove()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def sdk(server: LiveServer) -> Iterator[dict[str, str]]:
     """The environment of this process points the official SDK at the live server."""
     before = {name: os.environ.get(name) for name in server.sdk_environment}

@@ -9,7 +9,7 @@ import pytest
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def endpoint(sdk: dict[str, str]) -> None:
     """The SDK finds the live server in the environment."""
 
