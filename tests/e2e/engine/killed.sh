@@ -7,7 +7,7 @@ echo "engines: $(pgrep -cx dockerd)"
 echo "live-restore: $(docker info --format '{{.LiveRestoreEnabled}}')"
 
 pid_files="/run/docker.pid /run/docker/containerd/containerd.pid"
-for file in $pid_files; do kill -9 "$(cat "$file")"; done
+for file in $pid_files; do kill -9 "$(cat "$file")" || true; done # one may take the other along
 until ! pgrep -x 'dockerd|containerd' >/dev/null; do sleep 0.1; done
 sleep 300 &
 for file in $pid_files; do echo -n $! >"$file"; done
