@@ -4,7 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 # Images and engine are found or made by docker/*.sh, which speak in NAME=value lines on standard output.
-PREPARE = set -a; eval "$$(docker/engine.sh)"; eval "$$(docker/build.sh all)"; set +a
+# Assigned first: a failure inside eval "$$(…)" would go unseen.
+PREPARE = engine=$$(docker/engine.sh); set -a; eval "$$engine"; images=$$(docker/build.sh all); eval "$$images"; set +a
 
 .PHONY: help up down env test check bench demo doctor fuzz images venv
 
@@ -21,7 +22,7 @@ up: venv ## from nothing to a running server, and a sandbox that runs code
 	@$(PREPARE); $(BIN)/sandlot serve --background; $(BIN)/sandlot demo; $(BIN)/sandlot env --hint
 
 down: venv ## stop the server, remove its sandboxes, its network and its firewall rules
-	@set -a; eval "$$(docker/engine.sh --find)"; set +a; $(BIN)/sandlot down
+	@engine=$$(docker/engine.sh --find); set -a; eval "$$engine"; set +a; $(BIN)/sandlot down
 
 env: ## print the exports for the official SDKs: eval "$$(make -s env)"
 	@$(BIN)/sandlot env
