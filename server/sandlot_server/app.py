@@ -8,6 +8,7 @@ import signal
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -159,17 +160,26 @@ async def _wait_until_started(server: _ApiServer, task: asyncio.Task[None]) -> N
             await asyncio.sleep(0.005)
 
 
-async def remove_installation(settings: Settings, *, snapshots: bool = False) -> int:
+async def remove_installation(settings: Settings, *, everything: bool = False) -> int:
     """Remove all containers, the network and the firewall rules of the installation in `settings.home`.
 
-    Returns how many containers there were. Keys and database stay, and so do snapshots unless they are to go; rows of
-    sandboxes that are gone are removed at the next start. Raises EngineError; call it only when no server runs.
+    Returns how many containers there were. Rows of sandboxes that are gone are removed at the next start. With
+    `everything` snapshots, built templates and the database go too; keys and certificates stay. Raises EngineError;
+    call it only when no server runs.
     """
     installation = find_installation(settings.home)
     if installation is None:
         return 0
     runtime = make_runtime(settings, installation)
     try:
-        return await runtime.destroy(images=snapshots)
+        removed = await runtime.destroy(images=everything)
     finally:
         await runtime.close()
+    if everything:
+        _remove_database(settings)
+    return removed
+
+
+def _remove_database(settings: Settings) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{settings.database}{suffix}").unlink(missing_ok=True)

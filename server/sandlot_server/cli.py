@@ -18,6 +18,7 @@ from sandlot_server.errors import SandlotError
 from sandlot_server.settings import Settings
 
 Background = Annotated[bool, typer.Option("--background", help="Return once the server answers; it goes on running.")]
+Everything = Annotated[bool, typer.Option("--all", help="Remove snapshots, built templates and the database as well.")]
 Hint = Annotated[bool, typer.Option("--hint", help="Add what to try next, as comments.")]
 
 Domain = Annotated[
@@ -152,14 +153,14 @@ def doctor() -> None:
     raise typer.Exit(1 if failed else 0)
 
 
-def down() -> None:
+def down(everything: Everything = False) -> None:
     """Stop the server and remove its sandboxes, its network and its firewall rules."""
     from sandlot_server.app import remove_installation
 
     settings = Settings()
     with _telling_errors():
         stopped = daemon.stop(settings.home)
-        removed = asyncio.run(remove_installation(settings))
+        removed = asyncio.run(remove_installation(settings, everything=everything))
     typer.echo(f"{'server stopped' if stopped else 'no server ran'}; {removed} containers removed", err=True)
 
 

@@ -124,4 +124,4 @@ class LiveServer:
     def remove(self) -> None:
         """End the server and everything that belongs to its installation."""
         self.kill(signal.SIGTERM)
-        subprocess.run([SANDLOT, "down"], env=self.environment, check=True, timeout=120)
+        subprocess.run([SANDLOT, "down", "--all"], env=self.environment, check=True, timeout=120)

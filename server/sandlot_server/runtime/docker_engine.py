@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -41,6 +42,8 @@ AGENT_LABEL = "dev.sandlot.agent"
 CALL_S = 120
 LOG_LINES = 4000
 SLOW_THREADS = 4
+SETTLE_S = 20
+SETTLE_PAUSE_S = 0.1
 BRIDGE_OPTIONS = {"com.docker.network.bridge.enable_icc": "false"}
 STATUSES = {
     "created": Status.CREATED,
@@ -155,12 +158,22 @@ class DockerEngine:
         raise EngineUnavailable("the event stream of the Docker engine ended")
 
     async def destroy(self, *, images: bool = False) -> int:
-        """Remove containers, then the firewall's rules, then the network, then images."""
-        names = [_name(found) for found in await self._run(self._find_all)]
-        await asyncio.gather(*(self.remove(name) for name in names))
-        await self._run(self._remove_network)
+        """Remove containers, then the firewall's rules and the network, then images."""
+        removed = await self._remove_all()
+        deadline = time.monotonic() + SETTLE_S
+        while not await self._run(self._remove_network):
+            # The engine finishes what a server asked for that has died: a container can still come up.
+            if time.monotonic() > deadline:
+                raise EngineError(f"network {self._network} is still in use after {SETTLE_S} s")
+            await asyncio.sleep(SETTLE_PAUSE_S)
+            removed += await self._remove_all()
         for build_id in await self.list_images() if images else ():
             await self.remove_image(build_id)
+        return removed
+
+    async def _remove_all(self) -> int:
+        names = [_name(found) for found in await self._run(self._find_all)]
+        await asyncio.gather(*(self.remove(name) for name in names))
         return len(names)
 
     @property
@@ -234,10 +247,17 @@ class DockerEngine:
             raise IsolationFailed(f"{command[0]} failed in a container: {output.strip()}")
         return output
 
-    def _remove_network(self) -> None:
+    def _remove_network(self) -> bool:
+        """Remove network and firewall rules; False while a container is on the network."""
         for found in self._engine.networks(names=[f"^{self._network}$"]):
             self._make_firewall("").remove()
-            self._engine.remove_network(found["Id"])
+            try:
+                self._engine.remove_network(found["Id"])
+            except APIError as error:
+                if "active endpoints" not in str(error.explanation):
+                    raise
+                return False
+        return True
 
     def _start(self, spec: ContainerSpec) -> Container:
         assert self._placement is not None, "open() comes first"

@@ -165,6 +165,31 @@ async def test_destroy_removes_everything(bench: Bench) -> None:
     assert await bench.runtime.list_containers() == []
 
 
+@pytest.mark.docker
+async def test_destroy_waits_for_what_still_leaves_the_network(tmp_path: Path) -> None:
+    """As when the engine finishes a start that a killed server had asked for."""
+    from sandlot_server.runtime.docker_engine import connect
+
+    bench = make_docker_bench(tmp_path)
+    engine = connect()
+    await bench.runtime.open()
+    started = await bench.runtime.start(bench.specify())
+    network = next(iter(engine.inspect_container(started.name)["NetworkSettings"]["Networks"]))
+    late = engine.create_container(bench.image, ["sleep", "60"])["Id"]
+    try:
+        engine.connect_container_to_network(late, network)
+        engine.start(late)
+        destroying = asyncio.create_task(bench.runtime.destroy())
+        while await bench.runtime.list_containers():
+            await asyncio.sleep(0.01)
+        engine.remove_container(late, force=True)
+        assert await destroying == 1
+        assert engine.networks(names=[network]) == []
+    finally:
+        engine.close()
+        await bench.runtime.close()
+
+
 async def test_a_capture_becomes_an_image(bench: Bench) -> None:
     spec = bench.specify()
     await bench.runtime.start(spec)
