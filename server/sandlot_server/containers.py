@@ -13,13 +13,14 @@ from typing import Any
 from sandlot_server.agent import Agent
 from sandlot_server.errors import ContainerGone
 from sandlot_server.identity import Identity
-from sandlot_server.models import Sandbox, Template, now
-from sandlot_server.runtime.base import Container, ContainerSpec, Runtime
+from sandlot_server.launching import launch
+from sandlot_server.models import Context, Sandbox, Template, now
+from sandlot_server.runtime.base import Container, ContainerSpec, Role, Runtime
 from sandlot_server.settings import Settings
+from sandlot_server.shell import Shell
 
 log = logging.getLogger(__name__)
 
-DEFAULT_USER = "user"
 STARTS_AT_ONCE = 4
 """More containers starting at once than about twice the cores only make each of them slower."""
 
@@ -33,6 +34,7 @@ class Containers:
         self._settings = settings
         self._slots = asyncio.Semaphore(STARTS_AT_ONCE)
         self._awaited: dict[str, asyncio.Future[None]] = {}
+        self._launched: set[str] = set()
 
     def new_name(self) -> str:
         """A name that no other container has."""
@@ -40,16 +42,27 @@ class Containers:
 
     def is_starting(self, name: str) -> bool:
         """Whether this container is being made at this moment."""
-        return name in self._awaited
+        return name in self._awaited or name in self._launched
 
     async def provision(self, name: str, template: Template) -> Container:
-        """Start a container and wait for its agent.
+        """Start a container, wait for its agent, and for what the template starts in it.
 
-        Raises EngineError, or AgentError when the agent does not come up; the caller then removes the container.
+        Raises EngineError, or AgentError when the agent or what is started does not come up; the caller then removes
+        the container.
         """
+        container = await self.open(name, template)
+        if template.start is None:
+            return container
+        async with self._launching(name):
+            await self.agent_of(container).init({**_describe(template.context, container), **_stamp()})
+            await launch(Shell(container.address, container.agent_port), template.start)
+        return container
+
+    async def open(self, name: str, template: Template, role: Role = Role.SANDBOX) -> Container:
+        """Start a container and wait for its agent; raises as `provision` does."""
         async with self._awaiting(name) as died:
             began = time.perf_counter()
-            container = await self._runtime.start(self._specify(name, template))
+            container = await self._runtime.start(self._specify(name, template, role))
             started = time.perf_counter()
             await self._wait_until_healthy(container, died)
         healthy = time.perf_counter()
@@ -62,14 +75,20 @@ class Containers:
             "sandboxID": sandbox.id,
             "templateID": sandbox.spec.template_id,
             "envVars": dict(sandbox.spec.env_vars),
-            "imageEnv": dict(container.image_env),
-            "defaultUser": DEFAULT_USER,
+            **_describe(sandbox.spec.context, container),
             "bootID": sandbox.boot_id,
-            "timestamp": now().isoformat(),
+            **_stamp(),
         }
         if sandbox.spec.secure:
             values["accessToken"] = self._identity.envd_token(sandbox.id)
         await self.agent_of(container).init(values)
+
+    async def restart(self, container: Container, sandbox: Sandbox) -> None:
+        """Start what the template starts, in a sandbox that has booted afresh; raises AgentError."""
+        if sandbox.spec.start is not None:
+            token = self._identity.envd_token(sandbox.id) if sandbox.spec.secure else None
+            async with self._launching(container.name):
+                await launch(Shell(container.address, container.agent_port, token), sandbox.spec.start)
 
     def agent_of(self, container: Container) -> Agent:
         """The agent in a container."""
@@ -108,6 +127,15 @@ class Containers:
             died.set_exception(ContainerGone(f"the container ended before its agent answered: {reason}"))
 
     @asynccontextmanager
+    async def _launching(self, name: str) -> AsyncIterator[None]:
+        """Count the container as being made, although its agent answers; others may start meanwhile."""
+        self._launched.add(name)
+        try:
+            yield
+        finally:
+            self._launched.discard(name)
+
+    @asynccontextmanager
     async def _awaiting(self, name: str) -> AsyncIterator[asyncio.Future[None]]:
         """Have a slot to start this container in, and a future that fails when the container ends meanwhile."""
         self._awaited[name] = died = asyncio.get_running_loop().create_future()
@@ -128,9 +156,10 @@ class Containers:
         finally:
             waiting.cancel()
 
-    def _specify(self, name: str, template: Template) -> ContainerSpec:
+    def _specify(self, name: str, template: Template, role: Role) -> ContainerSpec:
         return ContainerSpec(
             name=name,
+            role=role,
             template_id=template.id,
             build_id=template.build_id,
             image=template.image,
@@ -139,3 +168,16 @@ class Containers:
             memory_mb=template.memory_mb,
             pids_limit=self._settings.pids_limit,
         )
+
+
+def _describe(context: Context, container: Container) -> dict[str, Any]:
+    """What the agent is to know of the programs that it will start."""
+    values: dict[str, Any] = {"imageEnv": {**container.image_env, **context.env}, "defaultUser": context.user}
+    if context.workdir is not None:
+        values["defaultWorkdir"] = context.workdir
+    return values
+
+
+def _stamp() -> dict[str, str]:
+    """The moment of a call to /init: the agent ignores one that is older than the last."""
+    return {"timestamp": now().isoformat()}

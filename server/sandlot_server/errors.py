@@ -14,6 +14,7 @@ SandlotError
 ├── NotBuilt                501
 ├── StoreError              500
 ├── AgentError              500
+│   └── CommandRefused      500
 └── EngineError             500
     ├── EngineUnavailable   503
     ├── IsolationFailed     500
@@ -118,6 +119,10 @@ class StoreError(SandlotError):
 
 class AgentError(SandlotError):
     """The agent in the sandbox does not answer as it should."""
+
+
+class CommandRefused(AgentError):
+    """The agent did not start a command; the message begins with the RPC's error code."""
 
 
 class EngineError(SandlotError):

@@ -112,6 +112,7 @@ class Freezer:
         await self._store.save_sandbox(entry.change(boot_id=str(uuid.uuid4()), filesystem_only=True))
         container = await self._containers.boot(name)
         await self._containers.claim(container, entry.sandbox)
+        await self._containers.restart(container, entry.sandbox)
         return container
 
     async def _tell_freeze(self, entry: Entry, require_healthy: bool) -> None:

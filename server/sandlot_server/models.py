@@ -12,6 +12,7 @@ from enum import StrEnum
 ID_ALPHABET = string.ascii_lowercase + string.digits
 ID_LENGTH = 20
 DEFAULT_TAG = "default"
+DEFAULT_USER = "user"
 
 
 class SandboxState(StrEnum):
@@ -32,6 +33,28 @@ class SandboxState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Context:
+    """As whom, where and with what a program runs when its starter does not say."""
+
+    user: str = DEFAULT_USER
+    workdir: str | None = None
+    """None means the user's home."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """On top of what the image declares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What runs in a sandbox before anybody has asked for anything, and how to tell that it is ready."""
+
+    command: str
+    """For bash; empty when there is only something to wait for."""
+    ready: str
+    """A command that succeeds once all is ready; empty when nothing needs waiting for."""
+    context: Context = Context()
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """What a sandbox is made from: the build that a template has under one tag, with the names it is known by."""
 
@@ -45,6 +68,9 @@ class Template:
     tag: str = DEFAULT_TAG
     source_sandbox: str | None = None
     """The sandbox that this is a snapshot of."""
+    context: Context = Context()
+    start: Start | None = None
+    public: bool = False
 
     @property
     def alias(self) -> str | None:
@@ -111,6 +137,8 @@ class SandboxSpec:
     mcp_servers: tuple[str, ...] = ()
     """Names of the MCP servers that the creator starts in the sandbox; recorded, since the SDK does the starting."""
     idempotency: Idempotency | None = None
+    context: Context = Context()
+    start: Start | None = None
 
 
 @dataclass(frozen=True, slots=True)

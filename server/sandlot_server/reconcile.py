@@ -120,7 +120,8 @@ class Reconciler:
         """Let a container without a row wait in the pool, if it is fit for that; else remove it."""
         template = self._catalogue.find_build(info.build_id)
         fit = info.current and info.role == Role.SANDBOX and info.status is Status.RUNNING
-        if fit and template is not None:
+        # With a start command nobody knows how far it had come.
+        if fit and template is not None and template.start is None:
             try:
                 container = await self._runtime.attach(info.name)
                 if await self._containers.is_healthy(container) and self._pool.adopt(template, container):

@@ -306,4 +306,6 @@ def _specify(wanted: NewSandbox, template: Template) -> SandboxSpec:
         ingress=wanted.ingress,
         mcp_servers=wanted.mcp_servers,
         idempotency=wanted.idempotency,
+        context=template.context,
+        start=template.start,
     )

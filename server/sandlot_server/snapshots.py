@@ -139,6 +139,8 @@ class Snapshots:
                 memory_mb=sandbox.spec.memory_mb,
                 created_at=now(),
                 source_sandbox=sandbox.id,
+                context=sandbox.spec.context,
+                start=sandbox.spec.start,
             )
         finally:
             self._making.discard(build_id)

@@ -77,9 +77,10 @@ class Catalogue:
 
     def _remember(self, template: Template) -> None:
         """Names are the template's, not the tag's: those of the newest build hold for all its tags."""
-        tags = self._tags.setdefault(template.id, {})
-        tags[template.tag] = template
-        self._tags[template.id] = {tag: replace(known, names=template.names) for tag, known in tags.items()}
+        tags = {**self._tags.get(template.id, {}), template.tag: template}
+        self._tags[template.id] = {
+            tag: replace(known, names=template.names, public=template.public) for tag, known in tags.items()
+        }
         self._names = {name: known for name, known in self._names.items() if known != template.id}
         self._names.update(dict.fromkeys(template.names, template.id))
 

@@ -38,6 +38,7 @@ class ContainerSpec:
     cpu_count: int
     memory_mb: int
     pids_limit: int
+    role: Role = Role.SANDBOX
 
 
 @dataclass(frozen=True, slots=True)

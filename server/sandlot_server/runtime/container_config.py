@@ -65,7 +65,7 @@ def make_config(spec: ContainerSpec, placement: Placement) -> dict[str, Any]:
         "Healthcheck": {"Test": ["NONE"]},
         "Labels": {
             INSTALLATION_LABEL: placement.installation,
-            ROLE_LABEL: str(Role.SANDBOX),
+            ROLE_LABEL: str(spec.role),
             TEMPLATE_LABEL: spec.template_id,
             BUILD_LABEL: spec.build_id,
         },

@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from sandlot_server.errors import ContainerGone, EngineError
-from sandlot_server.runtime.base import Capture, Container, ContainerInfo, ContainerSpec, Death, Role, Status
-from sandlot_server.runtime.memory_agent import MemoryAgent
+from sandlot_server.runtime.base import Capture, Container, ContainerInfo, ContainerSpec, Death, Status
+from sandlot_server.runtime.memory_agent import Decide, MemoryAgent, succeed
 
 Hook = Callable[[str, str], None]
 """Called with the operation and the container's name before each operation; what it raises is what happens."""
@@ -19,17 +19,22 @@ Hook = Callable[[str, str], None]
 class _Box:
     """One pretended container."""
 
-    def __init__(self, spec: ContainerSpec) -> None:
+    def __init__(self, spec: ContainerSpec, agent: MemoryAgent) -> None:
         self.spec = spec
-        self.agent = MemoryAgent(spec.control_token)
+        self.agent = agent
         self.status = Status.CREATED
 
 
 class MemoryRuntime:
-    """Pretended containers; `before` may raise to make an operation fail, `start_delay_s` makes starting slow."""
+    """Pretended containers.
+
+    `before` may raise to make an operation fail, `start_delay_s` makes starting slow, and `decide` says how the
+    commands in them end.
+    """
 
     def __init__(self, *, before: Hook | None = None, start_delay_s: float = 0) -> None:
         self.before = before or (lambda operation, name: None)
+        self.decide: Decide = succeed
         self._start_delay_s = start_delay_s
         self._boxes: dict[str, _Box] = {}
         self._images: set[str] = set()
@@ -46,7 +51,7 @@ class MemoryRuntime:
         self.before("start", spec.name)
         if spec.name in self._boxes:
             raise EngineError(f"there is a container {spec.name} already")
-        box = self._boxes[spec.name] = _Box(spec)
+        box = self._boxes[spec.name] = _Box(spec, self._make_agent(spec))
         await asyncio.sleep(self._start_delay_s)
         self.before("started", spec.name)
         await box.agent.start()
@@ -99,7 +104,7 @@ class MemoryRuntime:
         box = self._boxes.get(name)
         if box is None:
             raise ContainerGone(f"there is no container {name}")
-        box.agent = MemoryAgent(box.spec.control_token)
+        box.agent = self._make_agent(box.spec)
         await box.agent.start()
         box.status = Status.RUNNING
         return self._describe(box)
@@ -117,7 +122,7 @@ class MemoryRuntime:
         return [
             ContainerInfo(
                 name=box.spec.name,
-                role=Role.SANDBOX,
+                role=box.spec.role,
                 template_id=box.spec.template_id,
                 build_id=box.spec.build_id,
                 status=box.status,
@@ -180,6 +185,9 @@ class MemoryRuntime:
     def agent(self, name: str) -> MemoryAgent:
         """The agent of a container, to look at what it was told."""
         return self._find(name).agent
+
+    def _make_agent(self, spec: ContainerSpec) -> MemoryAgent:
+        return MemoryAgent(spec.control_token, lambda argv: self.decide(argv))
 
     def _find(self, name: str) -> _Box:
         box = self._boxes.get(name)

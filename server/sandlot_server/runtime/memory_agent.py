@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import struct
+from collections.abc import Callable
 from typing import Any, cast
 
 import httptools
@@ -11,16 +13,31 @@ import httptools
 from sandlot_protocol.http import CONTROL_ROUTES, CONTROL_TOKEN_HEADER
 
 METRICS = ("cpu_count", "cpu_used_pct", "mem_used", "mem_total", "mem_cache", "disk_used", "disk_total")
+START = "/process.Process/Start"
+FRAME_HEAD = struct.Struct(">BI")
+END_OF_STREAM = 2
 REASONS = {200: "OK", 204: "No Content", 401: "Unauthorized", 404: "Not Found"}
+
+
+Decide = Callable[[list[str]], int]
+"""Returns the exit code of a command line; what it raises ends the connection."""
+
+
+def succeed(argv: list[str]) -> int:
+    """Let every command end well."""
+    return 0
 
 
 class MemoryAgent:
     """One loopback HTTP server; remembers what it was told."""
 
-    def __init__(self, control_token: str) -> None:
+    def __init__(self, control_token: str, decide: Decide = succeed) -> None:
         self.control_token = control_token
         self.inits: list[dict[str, Any]] = []
         self.calls: list[str] = []
+        self.commands: list[list[str]] = []
+        """The command lines that it was asked to run."""
+        self._decide = decide
         self.port = 0
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
@@ -59,9 +76,26 @@ class MemoryAgent:
             return 204, b""
         if (method, path) == ("GET", "/metrics"):
             return 200, json.dumps(dict.fromkeys(METRICS, 1)).encode()
+        if (method, path) == ("POST", START):
+            return 200, self._pretend_to_run(json.loads(body[FRAME_HEAD.size :])["process"])
+        if (method, path) == ("POST", "/files"):
+            return 200, b"[]"
         if (method, path) in {("GET", "/health"), ("POST", "/freeze"), ("POST", "/unfreeze")}:
             return 204, b""
         return 404, b'{"code":404,"message":"this agent runs nothing"}'
+
+    def _pretend_to_run(self, process: dict[str, Any]) -> bytes:
+        argv = [process["cmd"], *process["args"]]
+        self.commands.append(argv)
+        code = self._decide(argv)
+        end = {"exitCode": code, "exited": True, "status": f"exit status {code}"}
+        events: list[dict[str, Any]] = [{"start": {"pid": len(self.commands)}}, {"end": end}]
+        return b"".join(_frame(0, {"event": event}) for event in events) + _frame(END_OF_STREAM, {})
+
+
+def _frame(flags: int, message: dict[str, Any]) -> bytes:
+    data = json.dumps(message).encode()
+    return FRAME_HEAD.pack(flags, len(data)) + data
 
 
 class _Connection(asyncio.Protocol):
@@ -118,7 +152,10 @@ class _Connection(asyncio.Protocol):
 
     async def _serve(self, transport: asyncio.Transport) -> None:
         while True:
-            status, body = await self._agent.answer(*await self._queue.get())
+            try:
+                status, body = await self._agent.answer(*await self._queue.get())
+            except ConnectionError:
+                return self.abort()
             length = "" if status == 204 else f"Content-Length: {len(body)}\r\n"
             head = f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: application/json\r\n{length}\r\n"
             transport.write(head.encode() + body)

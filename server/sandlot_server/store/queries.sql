@@ -13,21 +13,26 @@ DELETE FROM sandboxes WHERE id = :id;
 
 -- name: load_templates
 SELECT template_tags.template_id, template_tags.tag, template_tags.created_at,
-    builds.id AS build_id, builds.image, builds.cpu_count, builds.memory_mb, builds.source_sandbox
+    builds.id AS build_id, builds.image, builds.cpu_count, builds.memory_mb, builds.source_sandbox,
+    builds.context, builds.start, templates.public
 FROM template_tags JOIN builds ON builds.id = template_tags.build_id
+    JOIN templates ON templates.id = template_tags.template_id
 ORDER BY template_tags.created_at, template_tags.template_id, template_tags.tag;
 
 -- name: load_names
 SELECT name, template_id FROM template_names ORDER BY position;
 
 -- name: save_template
-INSERT INTO templates (id, created_at, updated_at) VALUES (:id, :created_at, :created_at)
-ON CONFLICT (id) DO UPDATE SET updated_at = :created_at;
+INSERT INTO templates (id, created_at, updated_at, public) VALUES (:id, :created_at, :created_at, :public)
+ON CONFLICT (id) DO UPDATE SET updated_at = :created_at, public = :public;
 
 -- name: save_build
-INSERT INTO builds (id, template_id, image, cpu_count, memory_mb, created_at, source_sandbox)
-VALUES (:build_id, :id, :image, :cpu_count, :memory_mb, :created_at, :source_sandbox)
-ON CONFLICT (id) DO UPDATE SET image = :image, cpu_count = :cpu_count, memory_mb = :memory_mb;
+INSERT INTO builds
+    (id, template_id, image, cpu_count, memory_mb, created_at, source_sandbox, context, start)
+VALUES
+    (:build_id, :id, :image, :cpu_count, :memory_mb, :created_at, :source_sandbox, :context, :start)
+ON CONFLICT (id) DO UPDATE SET image = :image, cpu_count = :cpu_count, memory_mb = :memory_mb,
+    context = :context, start = :start;
 
 -- name: save_tag
 INSERT INTO template_tags (template_id, tag, build_id, created_at) VALUES (:id, :tag, :build_id, :created_at)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sandlot_server.models import (
+    Context,
     Idempotency,
     Ingress,
     Lifecycle,
@@ -17,6 +18,7 @@ from sandlot_server.models import (
     Sandbox,
     SandboxSpec,
     SandboxState,
+    Start,
     Template,
 )
 
@@ -74,7 +76,43 @@ def _decode_spec(fields: dict[str, Any]) -> SandboxSpec:
     if idempotency is not None:
         idempotency = Idempotency(**idempotency)
     mcp_servers = tuple(fields.pop("mcp_servers", ()))
-    return SandboxSpec(**fields, lifecycle=lifecycle, ingress=ingress, mcp_servers=mcp_servers, idempotency=idempotency)
+    context, start = decode_context(fields.pop("context", None)), decode_start(fields.pop("start", None))
+    return SandboxSpec(
+        **fields,
+        lifecycle=lifecycle,
+        ingress=ingress,
+        mcp_servers=mcp_servers,
+        idempotency=idempotency,
+        context=context,
+        start=start,
+    )
+
+
+def decode_context(fields: dict[str, Any] | None) -> Context:
+    """The context that was kept as JSON; the default one where there was none."""
+    return Context(**fields) if fields else Context()
+
+
+def decode_start(fields: dict[str, Any] | None) -> Start | None:
+    """The start command that was kept as JSON, if there was one."""
+    return Start(**{**fields, "context": decode_context(fields["context"])}) if fields else None
+
+
+def encode_template(template: Template) -> dict[str, Any]:
+    """The template as named parameters of queries; its names are rows of their own."""
+    return {
+        "id": template.id,
+        "build_id": template.build_id,
+        "image": template.image,
+        "cpu_count": template.cpu_count,
+        "memory_mb": template.memory_mb,
+        "tag": template.tag,
+        "created_at": encode_time(template.created_at),
+        "source_sandbox": template.source_sandbox,
+        "context": json.dumps(asdict(template.context), separators=(",", ":")),
+        "start": json.dumps(asdict(template.start), separators=(",", ":")) if template.start else None,
+        "public": template.public,
+    }
 
 
 def decode_template(row: Row, names: list[str]) -> Template:
@@ -89,6 +127,9 @@ def decode_template(row: Row, names: list[str]) -> Template:
         created_at=decode_time(row["created_at"]),
         tag=row["tag"],
         source_sandbox=row["source_sandbox"],
+        context=decode_context(json.loads(row["context"])),
+        start=decode_start(json.loads(row["start"])) if row["start"] else None,
+        public=bool(row["public"]),
     )
 
 

@@ -24,6 +24,7 @@ from sandlot_server.store.rows import (
     encode_entry,
     encode_sample,
     encode_sandbox,
+    encode_template,
     encode_time,
 )
 
@@ -116,16 +117,7 @@ class SqliteStore:
         return [decode_template(row, names[row["template_id"]]) for row in self._fetch("load_templates")]
 
     def _save_template(self, template: Template) -> None:
-        values = {
-            "id": template.id,
-            "build_id": template.build_id,
-            "image": template.image,
-            "cpu_count": template.cpu_count,
-            "memory_mb": template.memory_mb,
-            "tag": template.tag,
-            "created_at": encode_time(template.created_at),
-            "source_sandbox": template.source_sandbox,
-        }
+        values = encode_template(template)
         with self._transaction() as db:
             for query in ("save_template", "save_build", "save_tag", "delete_stale_builds", "delete_names"):
                 db.execute(self._queries[query], values)
