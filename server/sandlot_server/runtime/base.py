@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from sandlot_server.build_models import Credentials
+
 
 class Role(StrEnum):
     """What a container of ours is for; kept in a label."""
@@ -127,6 +129,15 @@ class Runtime(Protocol):
 
     async def make_image(self, capture: Capture, build_id: str) -> str:
         """Turn a capture into an image that `build_id` names; return what to start containers from."""
+
+    async def find_image(self, name: str) -> str | None:
+        """Return the id of an image that the engine has under this name; None where it has none."""
+
+    async def pull_image(self, name: str, credentials: Credentials | None) -> None:
+        """Get an image from its registry; raises EngineError with what the registry said."""
+
+    async def tag_image(self, image: str, build_id: str) -> str:
+        """Have an image as one made here that `build_id` names; return what to start containers from."""
 
     async def list_images(self) -> list[str]:
         """Return the build ids of all images made here."""

@@ -16,6 +16,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.utils import kwargs_from_env
 
 from sandlot_protocol.http import ENVD_PORT
+from sandlot_server.build_models import Credentials
 from sandlot_server.errors import ContainerGone, EngineError, EngineUnavailable, IsolationFailed
 from sandlot_server.runtime.base import Capture, Container, ContainerInfo, ContainerSpec, Death, Role, Status
 from sandlot_server.runtime.boot_ids import give_boot_id
@@ -140,6 +141,18 @@ class DockerEngine:
     async def make_image(self, capture: Capture, build_id: str) -> str:
         """Load the capture as one layer on top of the container's image."""
         return await self._run(lambda: self._images.make(capture, build_id), slow=True)
+
+    async def find_image(self, name: str) -> str | None:
+        """Look the image up."""
+        return await self._run(lambda: self._images.find(name))
+
+    async def pull_image(self, name: str, credentials: Credentials | None) -> None:
+        """Pull, which may take minutes."""
+        await self._run(lambda: self._images.pull(name, credentials), slow=True)
+
+    async def tag_image(self, image: str, build_id: str) -> str:
+        """Give the image another name."""
+        return await self._run(lambda: self._images.tag(image, build_id))
 
     async def list_images(self) -> list[str]:
         """Return the tags of our repository."""

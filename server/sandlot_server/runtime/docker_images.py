@@ -12,7 +12,9 @@ from typing import Any, BinaryIO
 
 import requests
 from docker.errors import APIError, ImageNotFound
+from docker.utils import parse_repository_tag
 
+from sandlot_server.build_models import Credentials
 from sandlot_server.errors import EngineError
 from sandlot_server.runtime import layers
 from sandlot_server.runtime.archives import MAX_LAYERS, Layer, iterate_archive, make_image_config
@@ -116,9 +118,32 @@ class ImageMaker:
             capture.layer.unlink(missing_ok=True)
         return tag
 
+    def find(self, name: str) -> str | None:
+        """Return the id of the image with this name."""
+        try:
+            return str(self._client.inspect_image(name)["Id"])
+        except ImageNotFound:
+            return None
+
+    def pull(self, name: str, credentials: Credentials | None) -> None:
+        """Get an image from its registry; raises EngineError with what the registry said."""
+        repository, tag = parse_repository_tag(name)
+        login = {"username": credentials.username, "password": credentials.password} if credentials else None
+        try:
+            for message in self._client.pull(repository, tag or "latest", stream=True, decode=True, auth_config=login):
+                if "error" in message:
+                    raise EngineError(f"image '{name}' could not be pulled: {message['error']}")
+        except APIError as error:
+            raise EngineError(f"image '{name}' could not be pulled: {error.explanation or error}") from error
+
+    def tag(self, image: str, build_id: str) -> str:
+        """Give an image a name of ours."""
+        self._client.tag(image, self._repository, build_id, force=True)
+        return f"{self._repository}:{build_id}"
+
     def list_builds(self) -> list[str]:
         """Return the build ids of all images made here."""
-        found = self._client.images(filters={"label": f"{INSTALLATION_LABEL}={self._installation}"})
+        found = self._client.images(name=self._repository)
         tags = (tag for image in found for tag in image["RepoTags"] or ())
         return [tag.rpartition(":")[2] for tag in tags if tag.startswith(f"{self._repository}:")]
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
+from sandlot_server.build_models import Credentials
 from sandlot_server.errors import ContainerGone, EngineError
 from sandlot_server.runtime.base import Capture, Container, ContainerInfo, ContainerSpec, Death, Status
 from sandlot_server.runtime.memory_agent import Decide, MemoryAgent, succeed
 
+PREFIX = "snapshot:"
 Hook = Callable[[str, str], None]
 """Called with the operation and the container's name before each operation; what it raises is what happens."""
 
@@ -143,7 +145,24 @@ class MemoryRuntime:
         """Note the image."""
         self.before("make_image", build_id)
         self._images.add(build_id)
-        return f"snapshot:{build_id}"
+        return f"{PREFIX}{build_id}"
+
+    async def find_image(self, name: str) -> str | None:
+        """Every name is an image, apart from those that say otherwise."""
+        self.before("find_image", name)
+        missing = name.startswith("missing") or (name.startswith(PREFIX) and name[len(PREFIX) :] not in self._images)
+        return None if missing else f"id:{name}"
+
+    async def pull_image(self, name: str, credentials: Credentials | None) -> None:
+        """There is no registry."""
+        self.before("pull_image", name)
+        raise EngineError(f"{name} could not be pulled: there is no registry")
+
+    async def tag_image(self, image: str, build_id: str) -> str:
+        """Note the image."""
+        self.before("tag_image", build_id)
+        self._images.add(build_id)
+        return f"{PREFIX}{build_id}"
 
     async def list_images(self) -> list[str]:
         """Return all images."""

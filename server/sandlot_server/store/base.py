@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from sandlot_server.build_models import Build, BuildLog, Layer
 from sandlot_server.models import LogEntry, Sample, Sandbox, Template
 
 
@@ -50,3 +51,30 @@ class Store(Protocol):
 
     async def delete_template(self, template_id: str) -> None:
         """Forget the template with all its tags; nothing happens when it is unknown."""
+
+    async def delete_tag(self, template_id: str, tag: str) -> None:
+        """Take a tag from a template; nothing happens when it has none of this name."""
+
+    async def load_builds(self) -> list[Build]:
+        """Return all builds of templates, oldest first."""
+
+    async def save_build(self, build: Build) -> None:
+        """Insert the build, or replace what is known of it."""
+
+    async def delete_builds(self, template_id: str) -> None:
+        """Forget the builds of a template, and their logs."""
+
+    async def append_build_logs(self, build_id: str, lines: Sequence[BuildLog]) -> None:
+        """Remember what a build has said."""
+
+    async def load_build_logs(self, build_id: str) -> list[BuildLog]:
+        """Return what a build has said, oldest first."""
+
+    async def load_layers(self) -> list[Layer]:
+        """Return what build steps have made, the longest unused first."""
+
+    async def save_layer(self, layer: Layer) -> None:
+        """Insert the layer, or replace what is known of it."""
+
+    async def delete_layer(self, key: str) -> None:
+        """Forget the layer; nothing happens when it is unknown."""

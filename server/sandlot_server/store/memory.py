@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from sandlot_server.build_models import Build, BuildLog, Layer
 from sandlot_server.models import LogEntry, Sample, Sandbox, Template
 
 
@@ -15,6 +16,9 @@ class MemoryStore:
     def __init__(self) -> None:
         self._sandboxes: dict[str, Sandbox] = {}
         self._templates: dict[tuple[str, str], Template] = {}
+        self._builds: dict[str, Build] = {}
+        self._build_logs: dict[str, list[BuildLog]] = {}
+        self._layers: dict[str, Layer] = {}
         self._entries: list[LogEntry] = []
         self._samples: list[Sample] = []
 
@@ -72,3 +76,41 @@ class MemoryStore:
     async def delete_template(self, template_id: str) -> None:
         """Forget."""
         self._templates = {key: other for key, other in self._templates.items() if other.id != template_id}
+
+    async def delete_tag(self, template_id: str, tag: str) -> None:
+        """Forget."""
+        self._templates.pop((template_id, tag), None)
+
+    async def load_builds(self) -> list[Build]:
+        """Return all builds of templates."""
+        return sorted(self._builds.values(), key=lambda one: (one.created_at, one.id))
+
+    async def save_build(self, build: Build) -> None:
+        """Insert or replace."""
+        self._builds[build.id] = build
+
+    async def delete_builds(self, template_id: str) -> None:
+        """Forget."""
+        for build_id in [one.id for one in self._builds.values() if one.template_id == template_id]:
+            del self._builds[build_id]
+            self._build_logs.pop(build_id, None)
+
+    async def append_build_logs(self, build_id: str, lines: Sequence[BuildLog]) -> None:
+        """Append."""
+        self._build_logs.setdefault(build_id, []).extend(lines)
+
+    async def load_build_logs(self, build_id: str) -> list[BuildLog]:
+        """Return what a build has said."""
+        return list(self._build_logs.get(build_id, []))
+
+    async def load_layers(self) -> list[Layer]:
+        """Return what build steps have made."""
+        return sorted(self._layers.values(), key=lambda one: (one.used_at, one.key))
+
+    async def save_layer(self, layer: Layer) -> None:
+        """Insert or replace."""
+        self._layers[layer.key] = layer
+
+    async def delete_layer(self, key: str) -> None:
+        """Forget."""
+        self._layers.pop(key, None)

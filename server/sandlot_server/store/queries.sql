@@ -38,6 +38,9 @@ ON CONFLICT (id) DO UPDATE SET image = :image, cpu_count = :cpu_count, memory_mb
 INSERT INTO template_tags (template_id, tag, build_id, created_at) VALUES (:id, :tag, :build_id, :created_at)
 ON CONFLICT (template_id, tag) DO UPDATE SET build_id = :build_id, created_at = :created_at;
 
+-- name: delete_tag
+DELETE FROM template_tags WHERE template_id = :id AND tag = :tag;
+
 -- name: delete_stale_builds
 DELETE FROM builds WHERE template_id = :id AND id NOT IN (SELECT build_id FROM template_tags);
 
@@ -72,3 +75,35 @@ SELECT * FROM samples WHERE sandbox_id = :sandbox_id AND at BETWEEN :start AND :
 
 -- name: prune_samples
 DELETE FROM samples WHERE at < :before;
+
+-- name: load_builds
+SELECT * FROM template_builds ORDER BY created_at, id;
+
+-- name: save_build_record
+INSERT INTO template_builds
+    (id, template_id, name, tags, cpu_count, memory_mb, status, created_at, updated_at, finished_at, reason)
+VALUES
+    (:id, :template_id, :name, :tags, :cpu_count, :memory_mb, :status, :created_at, :updated_at, :finished_at, :reason)
+ON CONFLICT (id) DO UPDATE SET
+    status = :status, updated_at = :updated_at, finished_at = :finished_at, reason = :reason;
+
+-- name: delete_builds_of
+DELETE FROM template_builds WHERE template_id = :template_id;
+
+-- name: append_build_log
+INSERT INTO build_logs (build_id, at, level, message, step) VALUES (:build_id, :at, :level, :message, :step);
+
+-- name: load_build_logs
+SELECT at, level, message, step FROM build_logs WHERE build_id = :build_id ORDER BY number;
+
+-- name: load_layers
+SELECT * FROM layers ORDER BY used_at, key;
+
+-- name: save_layer
+INSERT INTO layers (key, image, context, template_id, used_at)
+VALUES (:key, :image, :context, :template_id, :used_at)
+ON CONFLICT (key) DO UPDATE SET
+    image = :image, context = :context, template_id = :template_id, used_at = :used_at;
+
+-- name: delete_layer
+DELETE FROM layers WHERE key = :key;

@@ -14,8 +14,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sandlot_server.build_models import Build, BuildLog, Layer
 from sandlot_server.errors import StoreError
 from sandlot_server.models import LogEntry, Sample, Sandbox, Template
+from sandlot_server.store.build_rows import (
+    decode_build,
+    decode_layer,
+    decode_log,
+    encode_build,
+    encode_layer,
+    encode_log,
+)
 from sandlot_server.store.rows import (
     decode_entry,
     decode_sample,
@@ -109,6 +118,50 @@ class SqliteStore:
     async def delete_template(self, template_id: str) -> None:
         """Forget; its builds, tags and names go along."""
         await self._write("delete_template", {"id": template_id})
+
+    async def delete_tag(self, template_id: str, tag: str) -> None:
+        """Forget; its build goes along unless another tag has it."""
+        values = {"id": template_id, "tag": tag}
+
+        def work() -> None:
+            with self._transaction() as db:
+                for query in ("delete_tag", "delete_stale_builds"):
+                    db.execute(self._queries[query], values)
+
+        await self._run(work)
+
+    async def load_builds(self) -> list[Build]:
+        """Return all builds of templates."""
+        return [decode_build(row) for row in await self._run(lambda: self._fetch("load_builds"))]
+
+    async def save_build(self, build: Build) -> None:
+        """Insert or replace."""
+        await self._write("save_build_record", encode_build(build))
+
+    async def delete_builds(self, template_id: str) -> None:
+        """Forget; the logs go along."""
+        await self._write("delete_builds_of", {"template_id": template_id})
+
+    async def append_build_logs(self, build_id: str, lines: Sequence[BuildLog]) -> None:
+        """Append, in one transaction."""
+        await self._write_many("append_build_log", [encode_log(build_id, line) for line in lines])
+
+    async def load_build_logs(self, build_id: str) -> list[BuildLog]:
+        """Return what a build has said."""
+        rows = await self._run(lambda: self._fetch("load_build_logs", {"build_id": build_id}))
+        return [decode_log(row) for row in rows]
+
+    async def load_layers(self) -> list[Layer]:
+        """Return what build steps have made."""
+        return [decode_layer(row) for row in await self._run(lambda: self._fetch("load_layers"))]
+
+    async def save_layer(self, layer: Layer) -> None:
+        """Insert or replace."""
+        await self._write("save_layer", encode_layer(layer))
+
+    async def delete_layer(self, key: str) -> None:
+        """Forget."""
+        await self._write("delete_layer", {"key": key})
 
     def _load_templates(self) -> list[Template]:
         names = defaultdict(list)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from sandlot_server.build_models import Build, BuildLog, BuildStatus, Layer, Reason
 from sandlot_server.errors import StoreError
 from sandlot_server.models import (
+    Context,
     Idempotency,
     Ingress,
     Lifecycle,
@@ -109,6 +111,38 @@ async def test_tags_and_the_end_of_a_template(store: Store) -> None:
     assert await store.load_templates() == []
     await store.save_template(TEMPLATE)
     assert await store.load_templates() == [TEMPLATE]
+
+
+async def test_a_tag_is_taken_away(store: Store) -> None:
+    await store.save_template(TEMPLATE)
+    await store.save_template(replace(TEMPLATE, tag="v2"))
+    await store.delete_tag("t1", "v2")
+    await store.delete_tag("t1", "v2")
+    assert await store.load_templates() == [TEMPLATE]
+
+
+async def test_builds_and_what_they_say(store: Store) -> None:
+    build = Build("b1", "t1", "one", ("default", "v2"), 2, 512, BuildStatus.WAITING, now(), now())
+    await store.save_build(build)
+    failed = replace(build, status=BuildStatus.ERROR, finished_at=LATER, reason=Reason("it rains", "2"))
+    await store.save_build(failed)
+    assert await store.load_builds() == [failed]
+    lines = [BuildLog(now(), "info", "ä", "base"), BuildLog(now(), "error", "b")]
+    await store.append_build_logs("b1", lines)
+    assert await store.load_build_logs("b1") == lines
+    await store.delete_builds("t1")
+    assert (await store.load_builds(), await store.load_build_logs("b1")) == ([], [])
+
+
+async def test_layers(store: Store) -> None:
+    layer = Layer("k1", "image:1", Context("me", "/w", {"A": "b"}), "t1", now())
+    await store.save_layer(layer)
+    used = replace(layer, template_id="t2", used_at=LATER)
+    await store.save_layer(used)
+    assert await store.load_layers() == [used]
+    await store.delete_layer("k1")
+    await store.delete_layer("k1")
+    assert await store.load_layers() == []
 
 
 async def test_a_newer_database_is_left_alone(tmp_path: Path) -> None:
