@@ -50,16 +50,23 @@ class Containers:
         Raises EngineError, or AgentError when the agent or what is started does not come up; the caller then removes
         the container.
         """
-        container = await self.open(name, template)
-        if template.start is None:
-            return container
-        async with self._launching(name):
-            await self.agent_of(container).init({**_describe(template.context, container), **_stamp()})
-            await launch(Shell(container.address, container.agent_port), template.start)
+        container = await self._open(name, template, Role.SANDBOX)
+        if template.start is not None:
+            async with self._launching(name):
+                await launch(await self._introduce(container, template), template.start)
         return container
 
-    async def open(self, name: str, template: Template, role: Role = Role.SANDBOX) -> Container:
-        """Start a container and wait for its agent; raises as `provision` does."""
+    async def open_shell(self, name: str, template: Template, role: Role) -> Shell:
+        """Start a container that is not to become a sandbox, and return a shell in it; raises as `provision` does."""
+        return await self._introduce(await self._open(name, template, role), template)
+
+    async def _introduce(self, container: Container, template: Template) -> Shell:
+        """Tell an agent how programs run, before it knows whose they are."""
+        await self.agent_of(container).init({**_describe(template.context, container), **_stamp()})
+        return Shell(container.address, container.agent_port)
+
+    async def _open(self, name: str, template: Template, role: Role) -> Container:
+        """Start a container and wait for its agent."""
         async with self._awaiting(name) as died:
             began = time.perf_counter()
             container = await self._runtime.start(self._specify(name, template, role))

@@ -12,6 +12,7 @@ SandlotError
 ├── KeyReused               422
 ├── CapacityExceeded        429
 ├── NotBuilt                501
+├── BuildFailed             500
 ├── StoreError              500
 ├── AgentError              500
 │   └── CommandRefused      500
@@ -109,6 +110,14 @@ class NotBuilt(SandlotError):
 
     def __init__(self, feature: str) -> None:
         super().__init__(f"{feature} is not available in this version of Sandlot")
+
+
+class BuildFailed(SandlotError):
+    """A template could not be built; the message is for who wrote its steps."""
+
+    def __init__(self, message: str, step: str | None = None) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 class StoreError(SandlotError):

@@ -34,6 +34,15 @@ class Identity:
         """Token of the agent's control routes, known to the agent of this container alone."""
         return self._derive(f"control:{container}")
 
+    def upload_token(self, template_id: str, files_hash: str, expires: object) -> str:
+        """What lets a client upload the files of one build step until `expires` (Unix seconds)."""
+        return self._derive(f"upload:{template_id}:{files_hash}:{expires}")
+
+    def accepts_upload(self, token: str, template_id: str, files_hash: str, expires: str) -> bool:
+        """Whether `token` is the one for this upload; says nothing of whether its time is over."""
+        expected = self.upload_token(template_id, files_hash, expires)
+        return expires.isascii() and expires.isdigit() and hmac.compare_digest(token.encode(), expected.encode())
+
     def accepts_key(self, key: str) -> bool:
         """Whether `key` is the developer key; takes the same time for every wrong one."""
         return hmac.compare_digest(key.encode(), self.api_key.encode())

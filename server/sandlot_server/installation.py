@@ -9,13 +9,19 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from sandlot_server.api.app import create_app
+from sandlot_server.builds.archives import Archives
+from sandlot_server.builds.job import Tools
+from sandlot_server.builds.layers import LayerCache
+from sandlot_server.builds.service import Builds
 from sandlot_server.containers import Containers
 from sandlot_server.directory import SandboxDirectory
 from sandlot_server.freezing import Freezer
 from sandlot_server.history import History
 from sandlot_server.identity import Identity, load_identity
+from sandlot_server.images import Images
 from sandlot_server.journal import Journal
 from sandlot_server.metrics import Metrics
+from sandlot_server.names import NAMESPACE
 from sandlot_server.pool import Pool
 from sandlot_server.reconcile import Reconciler
 from sandlot_server.registry import Registry
@@ -27,6 +33,7 @@ from sandlot_server.snapshots import Snapshots
 from sandlot_server.store.base import Store
 from sandlot_server.store.sqlite import SqliteStore
 from sandlot_server.tasks import Tasks
+from sandlot_server.template_service import TemplateService
 from sandlot_server.templates import Catalogue
 
 log = logging.getLogger(__name__)
@@ -83,6 +90,25 @@ class Installation:
             journal=self.journal,
             tasks=self.tasks,
         )
+        self.layers = LayerCache(store=store, runtime=runtime)
+        self.images = Images(runtime=runtime, catalogue=self.catalogue, registry=self.registry, layers=self.layers)
+        self.builds = Builds(
+            settings,
+            store=store,
+            catalogue=self.catalogue,
+            pool=self.pool,
+            tools=Tools(
+                settings=settings,
+                runtime=runtime,
+                containers=self.containers,
+                remover=self.remover,
+                catalogue=self.catalogue,
+                layers=self.layers,
+                images=self.images,
+                archives=Archives(settings.home / "archives"),
+                scope=NAMESPACE,
+            ),
+        )
         self.snapshots = Snapshots(
             settings,
             runtime=runtime,
@@ -92,6 +118,10 @@ class Installation:
             creator=self.service.creator,
             pool=self.pool,
             journal=self.journal,
+            images=self.images,
+        )
+        self.templates = TemplateService(
+            catalogue=self.catalogue, registry=self.registry, builds=self.builds, images=self.images, pool=self.pool
         )
         self.directory = SandboxDirectory(self.registry, self.service, identity)
         self.reconciler = Reconciler(
@@ -104,7 +134,8 @@ class Installation:
             remover=self.remover,
             freezer=self.freezer,
             service=self.service,
-            snapshots=self.snapshots,
+            images=self.images,
+            builds=self.builds,
         )
 
     def create_app(self) -> FastAPI:
@@ -121,6 +152,7 @@ class Installation:
         try:
             await self.runtime.open()
             await self.catalogue.load(self.settings)
+            await self.builds.load()
             watchers = Tasks()
             watchers.supervise(self.reconciler.watch, "watching the engine")
             await self.reconciler.recover()
@@ -131,6 +163,8 @@ class Installation:
             try:
                 yield
             finally:
+                await self.builds.close()
+                await self.catalogue.save_uses()
                 await watchers.cancel()
                 await self.tasks.finish(FINISH_S)
         finally:

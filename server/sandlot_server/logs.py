@@ -34,5 +34,5 @@ def set_up_logging(settings: Settings) -> None:
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else logging.Formatter(TEXT))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     # uvicorn tells of its start and end what `serve` tells already; the others of each request they make.
-    for name in ("uvicorn", "urllib3", "docker", "asyncio"):
+    for name in ("uvicorn", "urllib3", "docker", "asyncio", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)

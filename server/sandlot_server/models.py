@@ -79,6 +79,14 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
+class Uses:
+    """How often sandboxes were made from a template, and when the last one was."""
+
+    count: int = 0
+    last: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Lifecycle:
     """What happens at the end of the timeout, and on traffic to a paused sandbox."""
 

@@ -11,6 +11,7 @@ NAMESPACE = "sandlot"
 """The namespace of all templates made here; names may be given with it or without."""
 NAME = re.compile(r"[a-z0-9_-]+")
 TAG = re.compile(r"[a-z0-9_.-]+")
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SANDBOX_ID = re.compile(r"[a-z0-9]+")
 
 
@@ -27,6 +28,14 @@ def parse_reference(text: str) -> tuple[str, str | None]:
     if colon:
         _check(TAG, tag, "tag", text)
     return whole, tag if colon and tag != DEFAULT_TAG else None
+
+
+def parse_tag(text: str) -> str:
+    """Return a tag as it is kept; raises InvalidRequest. Build ids are no tags, since both stand in the same place."""
+    tag = text.strip().lower()
+    if not TAG.fullmatch(tag) or UUID.fullmatch(tag):
+        raise InvalidRequest(f"Invalid tag: {text}")
+    return tag
 
 
 def parse_own_name(text: str) -> tuple[str, str]:

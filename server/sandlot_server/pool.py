@@ -65,6 +65,11 @@ class Pool:
         self._changed.set()
         return line.waiting.popleft() if line.waiting else None
 
+    def expect(self, template: Template) -> None:
+        """Have one container of a template wait, before anybody has asked for one."""
+        self._note_use(template)
+        self._changed.set()
+
     def adopt(self, template: Template, container: Container) -> bool:
         """Take a container of an earlier server, when there is room for it."""
         line = self._note_use(template)

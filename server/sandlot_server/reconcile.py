@@ -6,16 +6,17 @@ import asyncio
 import logging
 from datetime import timedelta
 
+from sandlot_server.builds.service import Builds
 from sandlot_server.containers import Containers
 from sandlot_server.errors import SandlotError
 from sandlot_server.freezing import Freezer
+from sandlot_server.images import Images
 from sandlot_server.models import SandboxState, now
 from sandlot_server.pool import Pool
 from sandlot_server.registry import Entry, Registry
 from sandlot_server.removal import Remover
 from sandlot_server.runtime.base import ContainerInfo, Death, Role, Runtime, Status
 from sandlot_server.sandboxes import SandboxService
-from sandlot_server.snapshots import Snapshots
 from sandlot_server.store.base import Store
 from sandlot_server.templates import Catalogue
 
@@ -43,7 +44,8 @@ class Reconciler:
         remover: Remover,
         freezer: Freezer,
         service: SandboxService,
-        snapshots: Snapshots,
+        images: Images,
+        builds: Builds,
     ) -> None:
         self._runtime = runtime
         self._store = store
@@ -54,7 +56,8 @@ class Reconciler:
         self._remover = remover
         self._freezer = freezer
         self._service = service
-        self._snapshots = snapshots
+        self._images = images
+        self._builds = builds
 
     async def recover(self) -> None:
         """Take over what an earlier server left; call once, before anything else happens."""
@@ -68,7 +71,7 @@ class Reconciler:
                 await self._remover.kill(entry, f"it could not be taken over after a restart: {error}")
         for info in infos.values():
             await self._adopt(info)
-        await self._snapshots.collect()
+        await self._images.collect()
 
     async def _recover(self, entry: Entry, status: Status | None) -> None:
         state = entry.state
@@ -164,7 +167,9 @@ class Reconciler:
             await asyncio.sleep(SWEEP_S)
             try:
                 await self.sweep()
-                await self._snapshots.collect()
+                await self._catalogue.save_uses()
+                await self._builds.forget()
+                await self._images.collect()
                 await self._store.prune(keep_entries=KEPT_ENTRIES, samples_before=now() - KEPT_SAMPLES)
             except SandlotError as error:
                 log.warning("store and engine could not be compared: %s", error)

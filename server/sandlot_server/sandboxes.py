@@ -104,7 +104,9 @@ class SandboxService:
             return made
         template = self._catalogue.resolve(wanted.template)
         self.check_timeout(wanted.timeout_s)
-        return await self.creator.create(template, _specify(wanted, template))
+        sandbox = await self.creator.create(template, _specify(wanted, template))
+        self._catalogue.note_use(template.id)
+        return sandbox
 
     async def _find_made(self, idempotency: Idempotency) -> Sandbox | None:
         """Return the sandbox that an earlier request with this key made, once it is made; raises KeyReused."""

@@ -78,6 +78,15 @@ class Settings(BaseSettings):
     agent_start_s: float = Field(default=60, gt=0)
     """How long a new container may take until its agent answers, in seconds."""
 
+    max_builds: int = Field(default=2, ge=1)
+    """Template builds at once; others wait for their turn."""
+
+    max_waiting_builds: int = Field(default=20, ge=1)
+    """Template builds that are not over; one more is refused with 429."""
+
+    provision_packages: bool = True
+    """Whether a build from a foreign image installs what the SDKs need and the image lacks (bash, sudo, curl, git)."""
+
     max_body_mb: int = Field(default=8, ge=1)
     """Largest body of an API request, in MiB; files are not bound by it."""
 

@@ -6,25 +6,23 @@ Files alone: processes are not carried over on a host that cannot checkpoint the
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from sandlot_server.creation import Creator
-from sandlot_server.errors import Conflict, InvalidRequest, NotFound, SandboxNotFound, SandlotError
+from sandlot_server.errors import Conflict, InvalidRequest, SandboxNotFound, SandlotError
 from sandlot_server.freezing import Freezer
+from sandlot_server.images import Images
 from sandlot_server.journal import Event, Journal
 from sandlot_server.models import DEFAULT_TAG, Sandbox, SandboxSpec, SandboxState, Template, new_template_id, now
-from sandlot_server.names import parse_own_name, parse_reference
+from sandlot_server.names import parse_own_name
 from sandlot_server.pool import Pool
 from sandlot_server.registry import Entry, Registry
 from sandlot_server.runtime.base import Runtime
 from sandlot_server.settings import Settings
 from sandlot_server.templates import BASE_ID, Catalogue
-
-log = logging.getLogger(__name__)
 
 MAX_FORKS = 100
 
@@ -43,6 +41,7 @@ class Snapshots:
         creator: Creator,
         pool: Pool,
         journal: Journal,
+        images: Images,
     ) -> None:
         self._settings = settings
         self._runtime = runtime
@@ -52,7 +51,7 @@ class Snapshots:
         self._creator = creator
         self._pool = pool
         self._journal = journal
-        self._making: set[str] = set()
+        self._images = images
 
     async def create(self, sandbox_id: str, name: str | None) -> Template:
         """Keep the files of a sandbox, running or paused, as a template that has `name`, or none.
@@ -72,23 +71,6 @@ class Snapshots:
     def list_all(self) -> list[Template]:
         """Return all snapshots."""
         return [template for template in self._catalogue.list_tags() if template.source_sandbox is not None]
-
-    async def delete(self, reference: str) -> None:
-        """Remove a template, a snapshot for one; its image goes when nothing uses it any more.
-
-        Raises NotFound, InvalidRequest when it is built in or sandboxes run on it.
-        """
-        name, _ = parse_reference(reference)
-        template_id = self._catalogue.find_id(name)
-        if template_id is None:
-            raise NotFound(f"template '{name}' not found")
-        if template_id == BASE_ID:
-            raise InvalidRequest("the base template is built in and cannot be deleted")
-        if any(entry.sandbox.spec.template_id == template_id and self._counts(entry) for entry in self._registry):
-            raise InvalidRequest(f"cannot delete template '{template_id}' because there are running sandboxes using it")
-        await self._catalogue.delete(template_id)
-        self._pool.retire()
-        await self.collect()
 
     async def fork(self, sandbox_id: str, count: int, timeout_s: int) -> list[Sandbox | SandlotError]:
         """Make `count` sandboxes with the files of a running one; each succeeds or fails by itself.
@@ -111,30 +93,19 @@ class Snapshots:
         except SandlotError as error:
             return error
 
-    async def collect(self) -> None:
-        """Remove images that belong to no template and to no sandbox; raises EngineError."""
-        known = {template.build_id for template in self._catalogue.list_tags()}
-        known |= {entry.sandbox.spec.build_id for entry in self._registry} | self._making
-        for build_id in await self._runtime.list_images():
-            if build_id not in known:
-                log.info("the image of build %s is of no use any more and is removed", build_id)
-                await self._runtime.remove_image(build_id)
-
     @asynccontextmanager
     async def _make_image(self, entry: Entry) -> AsyncIterator[Template]:
         """Have the sandbox's files as an image; it stays for as long as a template or a sandbox is of that build."""
         sandbox = entry.sandbox
         build_id = str(uuid.uuid4())
-        self._making.add(build_id)
-        try:
+        with self._images.hold(build_id):
             async with self._freezer.standstill(entry):
                 capture = await self._runtime.capture(sandbox.container)
-            image = await self._runtime.make_image(capture, build_id)
             yield Template(
                 id=sandbox.spec.template_id,
                 build_id=build_id,
                 names=(),
-                image=image,
+                image=await self._runtime.make_image(capture, build_id),
                 cpu_count=sandbox.spec.cpu_count,
                 memory_mb=sandbox.spec.memory_mb,
                 created_at=now(),
@@ -142,8 +113,6 @@ class Snapshots:
                 context=sandbox.spec.context,
                 start=sandbox.spec.start,
             )
-        finally:
-            self._making.discard(build_id)
 
     def _place(self, name: str | None) -> tuple[str, tuple[str, ...], str]:
         """Template id, names and tag of a new snapshot."""
@@ -162,9 +131,6 @@ class Snapshots:
         if not entry.state.is_settled:
             raise Conflict(f"Sandbox '{sandbox_id}' cannot be snapshotted while in '{entry.state}' state")
         return entry
-
-    def _counts(self, entry: Entry) -> bool:
-        return entry.state is not SandboxState.KILLING
 
     def _check_count(self, count: int) -> None:
         if count < 1:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sandlot_server.errors import NotFound, TemplateNotFound
-from sandlot_server.models import DEFAULT_TAG, Template, now
+from sandlot_server.models import DEFAULT_TAG, Template, Uses, now
 from sandlot_server.names import NAMESPACE, parse_reference
 from sandlot_server.settings import Settings
 from sandlot_server.store.base import Store
@@ -24,11 +24,14 @@ class Catalogue:
         self._store = store
         self._tags: dict[str, dict[str, Template]] = {}
         self._names: dict[str, str] = {}
+        self._uses: dict[str, Uses] = {}
+        self._unsaved_uses: set[str] = set()
 
     async def load(self, settings: Settings) -> None:
         """Read the store, and put the base template of the settings in it."""
         for template in await self._store.load_templates():
             self._remember(template)
+        self._uses = await self._store.load_uses()
         base = make_base(settings)
         known = self.find(BASE_ID)
         if known is None or replace(known, created_at=base.created_at) != base:
@@ -69,6 +72,34 @@ class Catalogue:
     def find_build(self, build_id: str) -> Template | None:
         """Return the template that has this build under one of its tags."""
         return next((template for template in self.list_tags() if template.build_id == build_id), None)
+
+    def note_use(self, template_id: str) -> None:
+        """Count a sandbox that was made from a template; kept in the store by `save_uses`, not before."""
+        self._uses[template_id] = Uses(self.find_uses(template_id).count + 1, now())
+        self._unsaved_uses.add(template_id)
+
+    def find_uses(self, template_id: str) -> Uses:
+        """Return how much a template was used."""
+        return self._uses.get(template_id, Uses())
+
+    async def save_uses(self) -> None:
+        """Have the store know what was counted since the last time."""
+        unsaved, self._unsaved_uses = self._unsaved_uses, set()
+        if unsaved:
+            await self._store.save_uses({template_id: self.find_uses(template_id) for template_id in unsaved})
+
+    def is_template(self, template_id: str) -> bool:
+        """Whether there is a template with this id."""
+        return template_id in self._tags
+
+    def list_of(self, template_id: str) -> list[Template]:
+        """Return what a template is under each of its tags."""
+        return list(self._tags.get(template_id, {}).values())
+
+    async def untag(self, template_id: str, tag: str) -> None:
+        """Take a tag from a template; nothing happens when it has none of this name."""
+        await self._store.delete_tag(template_id, tag)
+        self._tags.get(template_id, {}).pop(tag, None)
 
     def list_tags(self) -> Iterator[Template]:
         """Yield every template, once for each of its tags."""

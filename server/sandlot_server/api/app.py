@@ -7,9 +7,10 @@ from typing import Protocol
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from sandlot_server.api import health, observation, sandboxes, snapshots, unbuilt
+from sandlot_server.api import builds, health, observation, sandboxes, snapshots, templates, unbuilt
 from sandlot_server.api.errors import add_error_handlers
 from sandlot_server.api.requests import RawPath
+from sandlot_server.builds.service import Builds
 from sandlot_server.history import History
 from sandlot_server.identity import Identity
 from sandlot_server.journal import Journal
@@ -17,6 +18,7 @@ from sandlot_server.metrics import Metrics
 from sandlot_server.sandboxes import SandboxService
 from sandlot_server.settings import Settings
 from sandlot_server.snapshots import Snapshots
+from sandlot_server.template_service import TemplateService
 from sandlot_server.templates import Catalogue
 
 EXPOSED_HEADERS = ["X-Next-Token", "X-Total-Running", "Should-Retry", "Retry-After"]
@@ -33,6 +35,8 @@ class Services(Protocol):
     history: History
     metrics: Metrics
     snapshots: Snapshots
+    builds: Builds
+    templates: TemplateService
 
 
 def create_app(services: Services) -> FastAPI:
@@ -40,7 +44,8 @@ def create_app(services: Services) -> FastAPI:
     app = FastAPI(title="Sandlot", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     for name in Services.__annotations__:
         setattr(app.state, name, getattr(services, name))
-    for module in (health, observation, sandboxes, snapshots, unbuilt):
+    app.include_router(builds.uploads)
+    for module in (health, observation, sandboxes, snapshots, builds, templates, unbuilt):
         app.include_router(module.router)
     add_error_handlers(app)
     app.add_middleware(RawPath)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import unquote
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
 from sandlot_server.api import schemas
 from sandlot_server.api.requests import read_body, read_sandbox_id, require_key
-from sandlot_server.errors import InvalidRequest, SandlotError
+from sandlot_server.errors import SandlotError
 from sandlot_server.listing import Cursor, decode_token, encode_token
 from sandlot_server.models import DEFAULT_TAG, Sandbox, Template
 from sandlot_server.names import NAMESPACE, parse_own_name, parse_reference, parse_sandbox_id
@@ -81,16 +80,6 @@ def _cut_page(found: list[Template], limit: int, token: str | None) -> tuple[lis
 
 def _position(one: Template) -> tuple[Any, str]:
     return one.created_at, f"{one.id}:{one.tag}"
-
-
-@router.delete("/templates/{reference}")
-async def delete_template(request: Request) -> Response:
-    """Remove a snapshot, or another template."""
-    reference = unquote(request.path_params["reference"])
-    if not reference:
-        raise InvalidRequest("Invalid template ID")
-    await _snapshots(request).delete(reference)
-    return Response(status_code=204)
 
 
 def _shape(snapshot: Template) -> dict[str, Any]:

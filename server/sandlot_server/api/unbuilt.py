@@ -9,12 +9,8 @@ from sandlot_server.errors import NotBuilt
 
 FEATURES = {
     "/sandboxes/{sandbox_id}/network": "changing the network of a sandbox",
-    "/templates": "the template API",
-    "/templates/{rest:path}": "the template API",
-    "/v2/templates": "the template API",
-    "/v2/templates/{rest:path}": "the template API",
-    "/v3/templates": "the template API",
-    "/default-templates": "the template API",
+    "/templates/{rest:path}": "this route of the template API",
+    "/default-templates": "the list of default templates",
     "/volumes": "the volume API",
     "/volumes/{rest:path}": "the volume API",
     "/secrets": "the secret API",

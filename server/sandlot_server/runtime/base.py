@@ -10,6 +10,10 @@ from typing import Protocol
 
 from sandlot_server.build_models import Credentials
 
+AGENT_PATH = "/opt/sandlot"
+"""Where every container has the agent, with a Python of its own."""
+AGENT_PYTHON = f"{AGENT_PATH}/bin/python3.11"
+
 
 class Role(StrEnum):
     """What a container of ours is for; kept in a label."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sandlot_server.runtime.base import ContainerSpec, Role
+from sandlot_server.runtime.base import AGENT_PATH, AGENT_PYTHON, ContainerSpec, Role
 from sandlot_server.runtime.seccomp import make_profile
 
 INSTALLATION_LABEL = "dev.sandlot.installation"
@@ -14,8 +14,7 @@ ROLE_LABEL = "dev.sandlot.role"
 TEMPLATE_LABEL = "dev.sandlot.template"
 BUILD_LABEL = "dev.sandlot.build"
 
-AGENT_PATH = "/opt/sandlot"
-AGENT_COMMAND = [f"{AGENT_PATH}/bin/python3.11", "-I", "-B", "-X", "frozen_modules=on", "-m", "sandlot_envd"]
+AGENT_COMMAND = [AGENT_PYTHON, "-I", "-B", "-X", "frozen_modules=on", "-m", "sandlot_envd"]
 HOSTNAME = "sandbox"
 
 CAPABILITIES = [

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from sandlot_server.build_models import Build, BuildLog, Layer
-from sandlot_server.models import LogEntry, Sample, Sandbox, Template
+from sandlot_server.models import LogEntry, Sample, Sandbox, Template, Uses
 
 
 class Store(Protocol):
@@ -54,6 +54,12 @@ class Store(Protocol):
 
     async def delete_tag(self, template_id: str, tag: str) -> None:
         """Take a tag from a template; nothing happens when it has none of this name."""
+
+    async def load_uses(self) -> dict[str, Uses]:
+        """Return how much templates were used, by id; those never used may be left out."""
+
+    async def save_uses(self, uses: Mapping[str, Uses]) -> None:
+        """Replace how much these templates were used."""
 
     async def load_builds(self) -> list[Build]:
         """Return all builds of templates, oldest first."""

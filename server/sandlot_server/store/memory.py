@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from sandlot_server.build_models import Build, BuildLog, Layer
-from sandlot_server.models import LogEntry, Sample, Sandbox, Template
+from sandlot_server.models import LogEntry, Sample, Sandbox, Template, Uses
 
 
 class MemoryStore:
@@ -16,6 +16,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._sandboxes: dict[str, Sandbox] = {}
         self._templates: dict[tuple[str, str], Template] = {}
+        self._uses: dict[str, Uses] = {}
         self._builds: dict[str, Build] = {}
         self._build_logs: dict[str, list[BuildLog]] = {}
         self._layers: dict[str, Layer] = {}
@@ -80,6 +81,14 @@ class MemoryStore:
     async def delete_tag(self, template_id: str, tag: str) -> None:
         """Forget."""
         self._templates.pop((template_id, tag), None)
+
+    async def load_uses(self) -> dict[str, Uses]:
+        """Return how much templates were used."""
+        return dict(self._uses)
+
+    async def save_uses(self, uses: Mapping[str, Uses]) -> None:
+        """Replace."""
+        self._uses.update(uses)
 
     async def load_builds(self) -> list[Build]:
         """Return all builds of templates."""

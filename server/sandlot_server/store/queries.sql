@@ -26,6 +26,12 @@ SELECT name, template_id FROM template_names ORDER BY position;
 INSERT INTO templates (id, created_at, updated_at, public) VALUES (:id, :created_at, :created_at, :public)
 ON CONFLICT (id) DO UPDATE SET updated_at = :created_at, public = :public;
 
+-- name: load_uses
+SELECT id, spawn_count, last_spawned_at FROM templates WHERE spawn_count > 0;
+
+-- name: save_uses
+UPDATE templates SET spawn_count = :count, last_spawned_at = :last WHERE id = :id;
+
 -- name: save_build
 INSERT INTO builds
     (id, template_id, image, cpu_count, memory_mb, created_at, source_sandbox, context, start)

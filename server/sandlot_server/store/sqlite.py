@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from sandlot_server.build_models import Build, BuildLog, Layer
 from sandlot_server.errors import StoreError
-from sandlot_server.models import LogEntry, Sample, Sandbox, Template
+from sandlot_server.models import LogEntry, Sample, Sandbox, Template, Uses
 from sandlot_server.store.build_rows import (
     decode_build,
     decode_layer,
@@ -30,6 +30,7 @@ from sandlot_server.store.rows import (
     decode_sample,
     decode_sandbox,
     decode_template,
+    decode_time,
     encode_entry,
     encode_sample,
     encode_sandbox,
@@ -129,6 +130,19 @@ class SqliteStore:
                     db.execute(self._queries[query], values)
 
         await self._run(work)
+
+    async def load_uses(self) -> dict[str, Uses]:
+        """Return how much templates were used."""
+        rows = await self._run(lambda: self._fetch("load_uses"))
+        return {row["id"]: Uses(row["spawn_count"], decode_time(row["last_spawned_at"])) for row in rows}
+
+    async def save_uses(self, uses: Mapping[str, Uses]) -> None:
+        """Replace, in one transaction."""
+        values = [
+            {"id": key, "count": one.count, "last": encode_time(one.last) if one.last else None}
+            for key, one in uses.items()
+        ]
+        await self._write_many("save_uses", values)
 
     async def load_builds(self) -> list[Build]:
         """Return all builds of templates."""

@@ -149,7 +149,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         self.run(self.installation.reconciler.sweep())
-        self.run(self.installation.snapshots.collect())
+        self.run(self.installation.images.collect())
 
     async def _until_gone(self, sandbox: str) -> None:
         for _ in range(1000):

@@ -161,9 +161,9 @@ async def test_images_of_no_use_are_removed(
 ) -> None:
     source = await create(api)
     fork = (await api.post(f"/sandboxes/{source}/fork")).json()[0]["sandbox"]["sandboxID"]
-    await installation.snapshots.collect()
+    await installation.images.collect()
     assert len(await runtime.list_images()) == 1
     await api.delete(f"/sandboxes/{fork}")
     await installation.tasks.finish(5)
-    await installation.snapshots.collect()
+    await installation.images.collect()
     assert await runtime.list_images() == []

@@ -1,3 +1,6 @@
+ALTER TABLE templates ADD COLUMN spawn_count INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE templates ADD COLUMN last_spawned_at INTEGER;
+
 CREATE TABLE template_builds (
     id TEXT PRIMARY KEY,
     template_id TEXT NOT NULL,
