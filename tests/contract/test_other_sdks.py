@@ -28,8 +28,9 @@ def seed_python(contract_dir: Path) -> Path:
 
 
 def test_an_sdk_of_an_earlier_era(seed_python: Path, contract_dir: Path, sdk: dict[str, str]) -> None:
-    arguments = ["-q", "-c", os.devnull, "--rootdir", ".", "--noconftest", "-p", "no:cacheprovider", "sdk/test_life.py"]
-    run([seed_python, "-m", "pytest", *arguments], contract_dir, {**os.environ, **sdk})
+    arguments = ["-q", "-c", os.devnull, "--rootdir", ".", "--noconftest", "-p", "no:cacheprovider"]
+    files = ["sdk/test_life.py", "sdk/test_templates.py"]
+    run([seed_python, "-m", "pytest", *arguments, *files], contract_dir, {**os.environ, **sdk})
 
 
 def test_the_javascript_sdk(js_dir: Path, sdk: dict[str, str]) -> None:

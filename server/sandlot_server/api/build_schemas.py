@@ -66,13 +66,15 @@ Registry = Annotated[GeneralRegistry | AwsRegistry | GcpRegistry, Field(discrimi
 
 
 class StepBody(Wire):
-    """One step of a build."""
+    """One step of a build. SDKs also send how they packed its files, which is done by then."""
 
     type: str
     args: list[str] | None = None
     filesHash: str | None = None  # noqa: N815
     force: bool | None = None
-    forceUpload: bool | None = None  # noqa: N815 - what the client did before; nothing is left to do
+    forceUpload: bool | None = None  # noqa: N815
+    resolveSymlinks: bool | None = None  # noqa: N815
+    gzip: bool | None = None
 
     def to_step(self) -> Step:
         """The step as the builder takes it."""

@@ -241,7 +241,7 @@ async def test_unknown_routes_and_unbuilt_features(api: httpx.AsyncClient) -> No
     assert volumes.headers["should-retry"] == "false"
     assert "the volume API" in volumes.json()["message"]
     assert (await api.get("/default-templates")).status_code == 501
-    assert (await api.post("/templates", json={})).json()["code"] == 405
+    assert (await api.post("/templates", json={})).status_code == 501
 
 
 async def test_browsers_may_call(api: httpx.AsyncClient) -> None:
