@@ -9,6 +9,7 @@ import uuid
 from sandlot_server.containers import Containers
 from sandlot_server.errors import AgentError, CapacityExceeded
 from sandlot_server.expiry import Expiry
+from sandlot_server.host_disk import HostDisk
 from sandlot_server.journal import Event, Journal
 from sandlot_server.models import Sandbox, SandboxSpec, SandboxState, Template, new_sandbox_id, now, seconds
 from sandlot_server.pool import Pool
@@ -35,6 +36,7 @@ class Creator:
         remover: Remover,
         journal: Journal,
         expiry: Expiry,
+        host_disk: HostDisk,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -44,6 +46,9 @@ class Creator:
         self._remover = remover
         self._journal = journal
         self._expiry = expiry
+        self._host_disk = host_disk
+        self.count = 0
+        """Sandboxes made since the start of the server."""
 
     def admit(self, memory_mb: int) -> None:
         """Raise CapacityExceeded when one more sandbox, with this memory limit, is too much."""
@@ -62,10 +67,11 @@ class Creator:
     async def create(self, template: Template, spec: SandboxSpec, *, pooled: bool = True) -> Sandbox:
         """Return a new sandbox whose agent answers.
 
-        Raises CapacityExceeded, EngineError or AgentError; after a failure nothing of the sandbox is left.
+        Raises CapacityExceeded, DiskFull, EngineError or AgentError; after a failure nothing of the sandbox is left.
         """
         began = time.perf_counter()
         self.admit(spec.memory_mb)
+        self._host_disk.check()
         warm = self._pool.take(template) if pooled else None
         entry = self._register(spec, warm.name if warm else self._containers.new_name())
         try:
@@ -76,6 +82,7 @@ class Creator:
         except BaseException:
             self._remover.discard(entry)
             raise
+        self.count += 1
         self._expiry.schedule(entry.sandbox.id, entry.sandbox.end_at)
         took_ms = (time.perf_counter() - began) * 1e3
         message = f"created from {template.id} in {took_ms:.0f} ms{', warm' if warm else ''}"

@@ -11,6 +11,7 @@ SandlotError
 ├── TooLarge                413
 ├── KeyReused               422
 ├── CapacityExceeded        429
+│   └── DiskFull
 ├── NotBuilt                501
 ├── BuildFailed             500
 ├── StoreError              500
@@ -100,6 +101,12 @@ class CapacityExceeded(SandlotError):
     """This server runs as many sandboxes as its settings allow."""
 
     status = 429
+
+
+class DiskFull(CapacityExceeded):
+    """The engine's disk is nearly full."""
+
+    retry = False
 
 
 class NotBuilt(SandlotError):

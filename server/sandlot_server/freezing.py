@@ -93,10 +93,13 @@ class Freezer:
             await self._store.save_sandbox(entry.change(SandboxState.RUNNING))
 
     async def note_lost_memory(self, entry: Entry, reason: str) -> None:
-        """A paused container has ended: what is left of the sandbox are its files."""
-        message = f"lost its memory while paused ({reason}); it will boot afresh"
-        self._journal.record(Event.MEMORY_LOST, entry.sandbox.id, message, level="warn", reason=reason)
-        await self._store.save_sandbox(entry.change(filesystem_only=True))
+        """The container has ended, and not by its own fault: what is left of the sandbox are its files."""
+        was = "paused" if entry.state is SandboxState.PAUSED else "running"
+        row = entry.change(SandboxState.PAUSED, filesystem_only=True)
+        self._registry.cut_off(row.id)
+        message = f"lost its memory while {was} ({reason}); its files are kept, and it will boot afresh"
+        self._journal.record(Event.MEMORY_LOST, row.id, message, level="warn", reason=reason)
+        await self._store.save_sandbox(row)
 
     async def _thaw(self, entry: Entry) -> Container:
         name = entry.sandbox.container

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 INSTALLATION_BYTES = 6
 SECRET_BYTES = 32
 KEY_BYTES = 20
+TEAM_NAMESPACE = uuid.UUID("0d4bdb5e-6d0f-4c3a-8f0e-5a2f1c9be7a4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,11 @@ class Identity:
     installation: str
     secret: str
     api_key: str
+
+    @property
+    def team_id(self) -> str:
+        """UUID of the team that everything here belongs to; the same for the installation's whole life."""
+        return str(uuid.uuid5(TEAM_NAMESPACE, self.installation))
 
     def envd_token(self, sandbox_id: str) -> str:
         """Access token of the sandbox's agent; the same for the sandbox's whole life."""

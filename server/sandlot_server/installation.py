@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from sandlot_server.activity import ActivityRecorder
 from sandlot_server.api.app import create_app
 from sandlot_server.builds.archives import Archives
 from sandlot_server.builds.job import Tools
@@ -15,8 +16,10 @@ from sandlot_server.builds.layers import LayerCache
 from sandlot_server.builds.service import Builds
 from sandlot_server.containers import Containers
 from sandlot_server.directory import SandboxDirectory
+from sandlot_server.disk_limits import DiskLimits
 from sandlot_server.freezing import Freezer
 from sandlot_server.history import History
+from sandlot_server.host_disk import HostDisk
 from sandlot_server.identity import Identity, load_identity
 from sandlot_server.images import Images
 from sandlot_server.journal import Journal
@@ -56,7 +59,7 @@ class Installation:
         self.containers = Containers(runtime, identity, settings)
         self.journal = Journal(store, self.tasks)
         self.history = History(store=store, runtime=runtime, registry=self.registry, journal=self.journal)
-        self.metrics = Metrics(store=store, registry=self.registry, containers=self.containers)
+        self.host_disk = HostDisk(settings, runtime=runtime, registry=self.registry, journal=self.journal)
         self.remover = Remover(
             runtime=runtime,
             store=store,
@@ -89,6 +92,24 @@ class Installation:
             remover=self.remover,
             journal=self.journal,
             tasks=self.tasks,
+            host_disk=self.host_disk,
+        )
+        self.disk_limits = DiskLimits(
+            settings,
+            runtime=runtime,
+            registry=self.registry,
+            service=self.service,
+            host=self.host_disk,
+            journal=self.journal,
+        )
+        self.metrics = Metrics(
+            store=store,
+            registry=self.registry,
+            containers=self.containers,
+            find_disk=self.disk_limits.find_usage,
+        )
+        self.activity = ActivityRecorder(
+            store=store, registry=self.registry, count_started=lambda: self.service.creator.count
         )
         self.layers = LayerCache(store=store, runtime=runtime)
         self.images = Images(runtime=runtime, catalogue=self.catalogue, registry=self.registry, layers=self.layers)
@@ -119,6 +140,7 @@ class Installation:
             pool=self.pool,
             journal=self.journal,
             images=self.images,
+            host_disk=self.host_disk,
         )
         self.templates = TemplateService(
             catalogue=self.catalogue, registry=self.registry, builds=self.builds, images=self.images, pool=self.pool
@@ -160,6 +182,9 @@ class Installation:
             watchers.supervise(self.reconciler.run, "comparing store and engine")
             watchers.supervise(self.pool.run, "filling the pool")
             watchers.supervise(self.metrics.run, "sampling")
+            watchers.supervise(self.host_disk.run, "watching the disk")
+            watchers.supervise(self.disk_limits.run, "watching what sandboxes write")
+            watchers.supervise(self.activity.run, "noting how busy the server is")
             try:
                 yield
             finally:

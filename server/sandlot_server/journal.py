@@ -17,6 +17,10 @@ BACKLOG = 1000
 """A listener that is this many entries behind is dropped: nobody waits for it."""
 
 
+NO_SANDBOX = ""
+"""Instead of a sandbox's id, in what happens to the host as a whole."""
+
+
 class Event(StrEnum):
     """Kinds of lifecycle events."""
 
@@ -24,8 +28,12 @@ class Event(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     MEMORY_LOST = "memory_lost"
+    OUT_OF_MEMORY = "out_of_memory"
     SNAPSHOTTED = "snapshotted"
+    DISK_FULL = "disk_full"
     KILLED = "killed"
+    HOST_DISK_LOW = "host_disk_low"
+    HOST_DISK_ENOUGH = "host_disk_enough"
 
 
 class Journal:

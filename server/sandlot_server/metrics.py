@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from sandlot_server.containers import Containers
+from sandlot_server.disk_limits import Usage
 from sandlot_server.errors import AgentError, SandboxNotFound, SandlotError
 from sandlot_server.models import Sample, SandboxState, now
 from sandlot_server.registry import Entry, Registry
@@ -25,10 +26,13 @@ EVER = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 class Metrics:
     """Samples running sandboxes and answers questions about them."""
 
-    def __init__(self, *, store: Store, registry: Registry, containers: Containers) -> None:
+    def __init__(
+        self, *, store: Store, registry: Registry, containers: Containers, find_disk: Callable[[str], Usage | None]
+    ) -> None:
         self._store = store
         self._registry = registry
         self._containers = containers
+        self._find_disk = find_disk
         self._due: dict[str, datetime] = {}
         self._last: dict[str, Sample] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -82,6 +86,8 @@ class Metrics:
             except AgentError as error:
                 log.debug("%s could not be sampled: %s", entry.sandbox.id, error)
                 return None
+        # Without a limit of its own a sandbox has the disk that all share, as its agent sees it.
+        disk = self._find_disk(entry.sandbox.id) or Usage(int(values["disk_used"]), int(values["disk_total"]))
         return Sample(
             at=now(),
             sandbox_id=entry.sandbox.id,
@@ -90,6 +96,6 @@ class Metrics:
             mem_used=int(values["mem_used"]),
             mem_total=int(values["mem_total"]),
             mem_cache=int(values["mem_cache"]),
-            disk_used=int(values["disk_used"]),
-            disk_total=int(values["disk_total"]),
+            disk_used=disk.used,
+            disk_total=disk.limit,
         )

@@ -178,6 +178,17 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Activity:
+    """How busy the installation was in the moments up to `at`."""
+
+    at: datetime
+    concurrent: int
+    """Sandboxes that ran at once."""
+    started: int
+    """Sandboxes that were created since the record before."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sandbox:
     """One sandbox as it is now."""
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from datetime import timedelta
 
+from sandlot_server.activity import KEPT
 from sandlot_server.builds.service import Builds
 from sandlot_server.containers import Containers
-from sandlot_server.errors import SandlotError
+from sandlot_server.errors import EngineError, SandlotError
 from sandlot_server.freezing import Freezer
 from sandlot_server.images import Images
 from sandlot_server.models import SandboxState, now
 from sandlot_server.pool import Pool
 from sandlot_server.registry import Entry, Registry
 from sandlot_server.removal import Remover
-from sandlot_server.runtime.base import ContainerInfo, Death, Role, Runtime, Status
+from sandlot_server.runtime.base import ContainerInfo, Death, Listening, Notice, Role, Runtime, Shortage, Status
 from sandlot_server.sandboxes import SandboxService
 from sandlot_server.store.base import Store
 from sandlot_server.templates import Catalogue
@@ -26,6 +28,7 @@ SWEEP_S = 60
 RECONNECT_S = 1
 KEPT_ENTRIES = 100_000
 KEPT_SAMPLES = timedelta(days=1)
+GONE = "its container is gone"
 DIED_MEANWHILE = "its container ended while nobody watched"
 
 
@@ -58,6 +61,7 @@ class Reconciler:
         self._service = service
         self._images = images
         self._builds = builds
+        self._may_have_missed = asyncio.Event()
 
     async def recover(self) -> None:
         """Take over what an earlier server left; call once, before anything else happens."""
@@ -78,7 +82,7 @@ class Reconciler:
         if state in (SandboxState.STARTING, SandboxState.KILLING):
             self._remover.discard(entry)
         elif status is None:
-            await self._remover.kill(entry, "its container is gone")
+            await self._remover.kill(entry, GONE)
         elif state in (SandboxState.PAUSED, SandboxState.RESUMING):
             await self._recover_paused(entry, status)
         elif state is SandboxState.PAUSING and status is not Status.RUNNING:
@@ -86,7 +90,14 @@ class Reconciler:
         elif status in (Status.RUNNING, Status.PAUSED):
             await self._recover_running(entry, status)
         else:
-            await self._remover.kill(entry, DIED_MEANWHILE)
+            await self._service.note_stop(entry, await self._explain(entry.sandbox.container))
+
+    async def _explain(self, name: str) -> str:
+        try:
+            return f"{DIED_MEANWHILE}: {await self._runtime.explain_end(name)}"
+        except EngineError as error:
+            log.warning("why container %s ended is not known: %s", name, error)
+            return DIED_MEANWHILE
 
     async def _recover_running(self, entry: Entry, status: Status) -> None:
         """It runs, or something stopped it on its way: let it go on."""
@@ -105,7 +116,7 @@ class Reconciler:
         if status is Status.PAUSED or entry.sandbox.filesystem_only:
             await self._store.save_sandbox(entry.change(SandboxState.PAUSED))
         else:
-            await self._remover.kill(entry, DIED_MEANWHILE)
+            await self._service.note_stop(entry, await self._explain(entry.sandbox.container))
 
     async def _recover_paused(self, entry: Entry, status: Status) -> None:
         """It is paused, or a resume that nobody was told of had begun: take that back."""
@@ -117,7 +128,10 @@ class Reconciler:
             await self._runtime.pause(name)
         await self._store.save_sandbox(entry.change(SandboxState.PAUSED))
         if without_memory and not entry.sandbox.filesystem_only:
-            await self._freezer.note_lost_memory(entry, DIED_MEANWHILE)
+            await self._freezer.note_lost_memory(entry, await self._explain(name))
+        elif entry.sandbox.filesystem_only and entry.sandbox.end_at > now():
+            # It was not paused by anybody: an ordinary pause ends its time.
+            self._service.watch_stopped(entry)
 
     async def _adopt(self, info: ContainerInfo) -> None:
         """Let a container without a row wait in the pool, if it is fit for that; else remove it."""
@@ -137,15 +151,23 @@ class Reconciler:
         """Compare while everything goes on: note deaths that were missed, remove what nobody knows."""
         infos = await self._runtime.list_containers()
         alive = {info.name for info in infos if info.status in (Status.RUNNING, Status.PAUSED)}
+        ended = {info.name for info in infos} - alive
         for entry in self._registry:
             if entry.state is SandboxState.KILLING:
                 self._remover.dispose(entry)
             elif entry.state.is_settled and entry.sandbox.container not in alive:
-                self._service.note_death(Death(entry.sandbox.container, DIED_MEANWHILE))
-        for name in {info.name for info in infos} - alive:
+                await self._note_missed_death(entry, ended)
+        for name in ended:
             if self._pool.holds(name) and not await self._containers.is_alive(name):
                 self._pool.forget(name)
         await self._remove_strangers(infos)
+
+    async def _note_missed_death(self, entry: Entry, ended: set[str]) -> None:
+        name = entry.sandbox.container
+        if name not in ended:
+            self._service.note_death(Death(name, GONE))
+        elif not entry.sandbox.filesystem_only:
+            self._service.note_death(Death(name, await self._explain(name), stopped=True))
 
     async def _remove_strangers(self, infos: list[ContainerInfo]) -> None:
         """Remove containers that nobody knows. Some of the list may have been known, and removed, since it was made."""
@@ -164,22 +186,40 @@ class Reconciler:
     async def run(self) -> None:
         """Sweep now and then until cancelled."""
         while True:
-            await asyncio.sleep(SWEEP_S)
+            await self._wait()
             try:
                 await self.sweep()
                 await self._catalogue.save_uses()
                 await self._builds.forget()
                 await self._images.collect()
-                await self._store.prune(keep_entries=KEPT_ENTRIES, samples_before=now() - KEPT_SAMPLES)
+                await self._store.prune(
+                    keep_entries=KEPT_ENTRIES, samples_before=now() - KEPT_SAMPLES, activity_before=now() - KEPT
+                )
             except SandlotError as error:
                 log.warning("store and engine could not be compared: %s", error)
 
+    async def _wait(self) -> None:
+        """Return when it is time to sweep."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SWEEP_S):
+                await self._may_have_missed.wait()
+        self._may_have_missed.clear()
+
     async def watch(self) -> None:
-        """Follow the deaths of containers until cancelled, through any number of restarts of the engine."""
+        """Follow what happens to containers until cancelled, through any number of restarts of the engine."""
         while True:
             try:
-                async for death in self._runtime.watch():
-                    self._service.note_death(death)
+                async for notice in self._runtime.watch():
+                    self._note(notice)
             except SandlotError as error:
                 log.warning("the engine went away: %s", error)
             await asyncio.sleep(RECONNECT_S)
+
+    def _note(self, notice: Notice) -> None:
+        match notice:
+            case Death():
+                self._service.note_death(notice)
+            case Shortage(container):
+                self._service.note_shortage(container)
+            case Listening():
+                self._may_have_missed.set()

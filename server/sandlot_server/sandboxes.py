@@ -21,7 +21,8 @@ from sandlot_server.errors import (
 )
 from sandlot_server.expiry import Expiry
 from sandlot_server.freezing import Freezer
-from sandlot_server.journal import Journal
+from sandlot_server.host_disk import HostDisk
+from sandlot_server.journal import Event, Journal
 from sandlot_server.models import (
     Idempotency,
     NewSandbox,
@@ -71,6 +72,7 @@ class SandboxService:
         remover: Remover,
         journal: Journal,
         tasks: Tasks,
+        host_disk: HostDisk,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -80,7 +82,9 @@ class SandboxService:
         self._pool = pool
         self._freezer = freezer
         self._remover = remover
+        self._journal = journal
         self._tasks = tasks
+        self._stopped: set[str] = set()
         self.expiry = Expiry(self._ring)
         self.creator = Creator(
             settings,
@@ -91,6 +95,7 @@ class SandboxService:
             remover=remover,
             journal=journal,
             expiry=self.expiry,
+            host_disk=host_disk,
         )
 
     async def create(self, wanted: NewSandbox) -> Sandbox:
@@ -202,6 +207,7 @@ class SandboxService:
             raise Conflict(f"Sandbox {sandbox_id} is already running")
         self.creator.admit(entry.sandbox.spec.memory_mb)
         await self._freezer.resume(entry, timeout_s, memory=memory, auto_pause=auto_pause)
+        self._stopped.discard(sandbox_id)
         self.expiry.schedule(sandbox_id, entry.sandbox.end_at)
         return entry.sandbox
 
@@ -246,19 +252,44 @@ class SandboxService:
         meant = entry.state is SandboxState.KILLING or sandbox.filesystem_only
         if meant or sandbox.container != death.container or await self._containers.is_alive(death.container):
             return
-        if entry.state is SandboxState.RUNNING:
+        if entry.state is SandboxState.PAUSED:
+            await self._freezer.note_lost_memory(entry, death.reason)
+        elif death.stopped:
+            await self.note_stop(entry, death.reason)
+        else:
             self.expiry.cancel(sandbox.id)
             await self._remover.kill(entry, death.reason)
-        elif entry.state is SandboxState.PAUSED:
-            await self._freezer.note_lost_memory(entry, death.reason)
+
+    async def note_stop(self, entry: Entry, reason: str) -> None:
+        """The container of a sandbox that ran was stopped from outside: what is left are its files, until its end."""
+        await self._freezer.note_lost_memory(entry, reason)
+        self.watch_stopped(entry)
+
+    def watch_stopped(self, entry: Entry) -> None:
+        """Let a sandbox whose container was stopped end in its time, unless it would be paused then anyway."""
+        sandbox = entry.sandbox
+        if sandbox.spec.lifecycle.auto_pause:
+            self.expiry.cancel(sandbox.id)
+        else:
+            self._stopped.add(sandbox.id)
+            self.expiry.schedule(sandbox.id, sandbox.end_at)
+
+    def note_shortage(self, container: str) -> None:
+        """Tell that a sandbox has no memory left; it goes on without the process that the kernel has killed."""
+        entry = self._registry.find_container(container)
+        if entry is not None:
+            limit = f"{entry.sandbox.spec.memory_mb} MiB"
+            message = f"is out of memory ({limit}): the kernel has killed one of its processes"
+            self._journal.record(Event.OUT_OF_MEMORY, entry.sandbox.id, message, level="warn")
 
     def _ring(self, sandbox_id: str) -> None:
         self._tasks.spawn(self._expire(sandbox_id), f"end of {sandbox_id}")
 
     async def _expire(self, sandbox_id: str) -> None:
         entry = self._registry.get(sandbox_id)
-        if entry is None or entry.state is not SandboxState.RUNNING:
+        if entry is None or (entry.state is not SandboxState.RUNNING and not self._is_stopped(entry)):
             return
+        self._stopped.discard(sandbox_id)
         lifecycle = entry.sandbox.spec.lifecycle
         if not lifecycle.auto_pause:
             await self._remover.kill(entry, "end of its timeout")
@@ -268,6 +299,9 @@ class SandboxService:
         except SandlotError as error:
             log.error("%s could not be paused at its end: %s", sandbox_id, error)
             self.expiry.schedule(sandbox_id, now() + seconds(RETRY_EXPIRY_S))
+
+    def _is_stopped(self, entry: Entry) -> bool:
+        return entry.state is SandboxState.PAUSED and entry.sandbox.id in self._stopped
 
     async def _settle(self, sandbox_id: str) -> Entry:
         """Return the entry once no operation is under way."""

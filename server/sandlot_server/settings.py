@@ -57,6 +57,16 @@ class Settings(BaseSettings):
     pids_limit: int = Field(default=4096, ge=64)
     """Processes and threads that a sandbox may have at once."""
 
+    disk_mb: int | None = Field(default=None, ge=16)
+    """What a sandbox may write to its own disk, in MiB; counted, since the engine has no quota, so it is found a second
+    or so late. Not set: no limit, and `diskSizeMB` is 0."""
+
+    disk_action: Literal["event", "pause", "kill"] = "pause"
+    """What becomes of a sandbox above `disk_mb`; with `event` it is told and nothing is done (`diskSizeMB` is 0)."""
+
+    min_free_disk_mb: int = Field(default=1024, ge=0)
+    """Below so many MiB free on the engine's disk, creates, snapshots and forks are refused with 429."""
+
     max_sandboxes: int = Field(default=200, ge=1)
     """Running sandboxes at once; one more is refused with 429."""
 
@@ -107,6 +117,11 @@ class Settings(BaseSettings):
         if len(str(path)) <= MAX_SOCKET_PATH:
             return path
         return Path(tempfile.gettempdir()) / f"sandlot-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.sock"
+
+    @property
+    def enforced_disk_mb(self) -> int:
+        """What a sandbox can write at most, in MiB; 0 when nothing keeps it from writing more."""
+        return 0 if self.disk_mb is None or self.disk_action == "event" else self.disk_mb
 
     @property
     def tls_folder(self) -> Path:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from sandlot_server.creation import Creator
 from sandlot_server.errors import Conflict, InvalidRequest, SandboxNotFound, SandlotError
 from sandlot_server.freezing import Freezer
+from sandlot_server.host_disk import HostDisk
 from sandlot_server.images import Images
 from sandlot_server.journal import Event, Journal
 from sandlot_server.models import DEFAULT_TAG, Sandbox, SandboxSpec, SandboxState, Template, new_template_id, now
@@ -42,6 +43,7 @@ class Snapshots:
         pool: Pool,
         journal: Journal,
         images: Images,
+        host_disk: HostDisk,
     ) -> None:
         self._settings = settings
         self._runtime = runtime
@@ -52,6 +54,7 @@ class Snapshots:
         self._pool = pool
         self._journal = journal
         self._images = images
+        self._host_disk = host_disk
 
     async def create(self, sandbox_id: str, name: str | None) -> Template:
         """Keep the files of a sandbox, running or paused, as a template that has `name`, or none.
@@ -64,7 +67,9 @@ class Snapshots:
         async with self._make_image(entry) as build:
             snapshot = replace(build, id=template_id, names=names, tag=tag)
             await self._catalogue.save(snapshot)
-        self._journal.record(Event.SNAPSHOTTED, sandbox_id, f"is kept as {snapshot.id}", snapshot=snapshot.id)
+        self._journal.record(
+            Event.SNAPSHOTTED, sandbox_id, f"is kept as {snapshot.id} (files only)", snapshot=snapshot.id
+        )
         self._pool.retire()
         return snapshot
 
@@ -84,7 +89,8 @@ class Snapshots:
         async with self._make_image(entry) as build:
             spec = replace(entry.sandbox.spec, build_id=build.build_id, timeout_s=timeout_s, idempotency=None)
             results = await asyncio.gather(*(self._make_fork(build, spec) for _ in range(count)))
-        self._journal.record(Event.SNAPSHOTTED, sandbox_id, f"was forked {count} times")
+        made = sum(isinstance(result, Sandbox) for result in results)
+        self._journal.record(Event.SNAPSHOTTED, sandbox_id, f"was forked {made} times (files only)", forks=str(made))
         return results
 
     async def _make_fork(self, build: Template, spec: SandboxSpec) -> Sandbox | SandlotError:
@@ -96,6 +102,7 @@ class Snapshots:
     @asynccontextmanager
     async def _make_image(self, entry: Entry) -> AsyncIterator[Template]:
         """Have the sandbox's files as an image; it stays for as long as a template or a sandbox is of that build."""
+        self._host_disk.check()
         sandbox = entry.sandbox
         build_id = str(uuid.uuid4())
         with self._images.hold(build_id):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import docker
 import pytest
@@ -87,6 +88,61 @@ def test_killed_in_the_middle_of_a_create(server: LiveServer, client: docker.Doc
         assert Sandbox.connect(sandbox_id, **server.options).commands.run("echo well").stdout == "well\n"
         assert Sandbox.kill(sandbox_id, **server.options)
     wait_until(lambda: engine.list_containers(client, server.installation) == [], "no container is left")
+
+
+def read_losses(server: LiveServer, sandbox_id: str) -> list[str]:
+    status, body = server.call("GET", f"/v2/sandboxes/{sandbox_id}/logs?direction=forward")
+    assert status == 200
+    assert isinstance(body, dict)
+    return [one["fields"]["reason"] for one in body["logs"] if one["fields"].get("event") == "memory_lost"]
+
+
+def find_container(client: docker.DockerClient, server: LiveServer, before: set[str]) -> Any:
+    [found] = [one for one in engine.list_containers(client, server.installation) if one.id not in before]
+    return found
+
+
+def test_after_a_host_went_down_sandboxes_have_their_files(server: LiveServer, client: docker.DockerClient) -> None:
+    sandboxes = [Sandbox.create(timeout=300, **server.options) for _ in range(2)]
+    for sandbox in sandboxes:
+        sandbox.files.write("note", sandbox.sandbox_id)
+        sandbox.commands.run("sleep 200", background=True)
+    before = [sandbox.files.read("/proc/sys/kernel/random/boot_id") for sandbox in sandboxes]
+    sandboxes[1].pause()
+    server.kill()
+    for container in engine.list_containers(client, server.installation):
+        container.kill()
+    server.start()
+
+    for sandbox, boot_id in zip(sandboxes, before, strict=True):
+        status, info = server.call("GET", f"/sandboxes/{sandbox.sandbox_id}")
+        assert (status, info["state"], info["pauseMode"]) == (200, "paused", "filesystem")  # type: ignore[index]
+        assert read_losses(server, sandbox.sandbox_id) == [
+            "its container ended while nobody watched: process 1 was killed"
+        ]
+        assert not sandbox.is_running()
+        again = Sandbox.connect(sandbox.sandbox_id, **server.options)
+        assert again.files.read("note") == sandbox.sandbox_id
+        assert again.files.read("/proc/sys/kernel/random/boot_id") != boot_id
+        assert "sleep" not in [process.cmd for process in again.commands.list()]
+        assert again.kill()
+
+
+def test_what_the_engine_stops_keeps_its_files(server: LiveServer, client: docker.DockerClient) -> None:
+    """As an engine without live-restore does when it ends; what is killed is gone."""
+    stopped = Sandbox.create(timeout=300, **server.options)
+    container = find_container(client, server, set())
+    killed = Sandbox.create(timeout=300, **server.options)
+    other = find_container(client, server, {container.id})
+    stopped.files.write("note", "kept")
+    container.stop(timeout=0)
+    other.kill()
+    wait_until(lambda: list_ids(server) == [stopped.sandbox_id], "the killed one is gone")
+    wait_until(lambda: str(stopped.get_info().state.value) == "paused", "the stopped one is paused")
+    assert not killed.is_running()
+    assert read_losses(server, stopped.sandbox_id) == ["the engine stopped it: process 1 was killed"]
+    assert Sandbox.connect(stopped.sandbox_id, **server.options).files.read("note") == "kept"
+    assert stopped.kill()
 
 
 def test_two_servers_cannot_share_a_home(server: LiveServer) -> None:

@@ -7,7 +7,8 @@ from typing import Protocol
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from sandlot_server.api import builds, health, observation, sandboxes, snapshots, templates, unbuilt
+from sandlot_server.activity import ActivityRecorder
+from sandlot_server.api import builds, health, observation, sandboxes, snapshots, team_metrics, templates, unbuilt
 from sandlot_server.api.errors import add_error_handlers
 from sandlot_server.api.requests import RawPath
 from sandlot_server.builds.service import Builds
@@ -37,6 +38,7 @@ class Services(Protocol):
     snapshots: Snapshots
     builds: Builds
     templates: TemplateService
+    activity: ActivityRecorder
 
 
 def create_app(services: Services) -> FastAPI:
@@ -45,7 +47,7 @@ def create_app(services: Services) -> FastAPI:
     for name in Services.__annotations__:
         setattr(app.state, name, getattr(services, name))
     app.include_router(builds.uploads)
-    for module in (health, observation, sandboxes, snapshots, builds, templates, unbuilt):
+    for module in (health, observation, sandboxes, snapshots, builds, templates, team_metrics, unbuilt):
         app.include_router(module.router)
     add_error_handlers(app)
     app.add_middleware(RawPath)

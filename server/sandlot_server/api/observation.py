@@ -23,7 +23,8 @@ from sandlot_server.names import parse_sandbox_id
 router = APIRouter(dependencies=[Depends(require_key)])
 
 MAX_BATCH = 100
-MAX_UNIX_S = 253402300799
+MAX_UNIX_S = 10413791999
+LAST_MOMENT = "2299-12-31 23:59:59"
 MS_PER_S = 1000
 
 
@@ -42,9 +43,7 @@ async def show_newest_metrics(request: Request) -> Response:
 async def show_metrics(request: Request) -> Response:
     """The samples of one sandbox."""
     metrics: Metrics = request.app.state.metrics
-    start, end = _parse_moment(request, "start", 1), _parse_moment(request, "end", 1)
-    if start is not None and end is not None and start > end:
-        raise InvalidRequest("start time cannot be after end time")
+    start, end = parse_span(request)
     samples = await metrics.load(read_sandbox_id(request), start, end)
     return JSONResponse([_shape_sample(sample) for sample in samples])
 
@@ -100,13 +99,23 @@ def _history(request: Request) -> History:
     return history
 
 
+def parse_span(request: Request) -> tuple[datetime | None, datetime | None]:
+    """`start` and `end` of the query, in unix seconds; raises InvalidRequest."""
+    start, end = _parse_moment(request, "start", 1), _parse_moment(request, "end", 1)
+    if start is not None and end is not None and start > end:
+        raise InvalidRequest("start time cannot be after end time")
+    return start, end
+
+
 def _parse_moment(request: Request, name: str, per_second: int) -> datetime | None:
     """A unix time in the query, in seconds or in parts of them; raises InvalidRequest."""
     text = request.query_params.get(name)
     if text is None:
         return None
-    if not text.isdecimal() or int(text) // per_second > MAX_UNIX_S:
+    if not text.isdecimal():
         raise InvalidRequest(f"{name} must be a unix time")
+    if int(text) // per_second > MAX_UNIX_S:
+        raise InvalidRequest(f"{name} time cannot be after {LAST_MOMENT}")
     return datetime.fromtimestamp(int(text) / per_second, UTC)
 
 

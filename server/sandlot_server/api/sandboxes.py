@@ -17,6 +17,7 @@ from sandlot_server.listing import ALL_STATES, Query, decode_token, list_page, p
 from sandlot_server.models import Idempotency, NewSandbox, Sandbox
 from sandlot_server.names import parse_reference
 from sandlot_server.sandboxes import SandboxService
+from sandlot_server.settings import Settings
 from sandlot_server.templates import Catalogue
 
 router = APIRouter(dependencies=[Depends(require_key)])
@@ -28,6 +29,11 @@ IDEMPOTENCY_KEY = re.compile(r"[a-z0-9-]{1,255}")
 def _service(request: Request) -> SandboxService:
     service: SandboxService = request.app.state.service
     return service
+
+
+def _find_disk_mb(request: Request) -> int:
+    settings: Settings = request.app.state.settings
+    return settings.enforced_disk_mb
 
 
 @router.post("/v2/sandboxes")
@@ -75,7 +81,9 @@ async def list_v2(request: Request) -> Response:
     headers = {"X-Next-Token": page.next_token} if page.next_token else {}
     if query is None or "running" in query.states:
         headers["X-Total-Running"] = str(page.running)
-    return JSONResponse([schemas.shape_listed(sandbox) for sandbox in page.sandboxes], headers=headers)
+    return JSONResponse(
+        [schemas.shape_listed(sandbox, _find_disk_mb(request)) for sandbox in page.sandboxes], headers=headers
+    )
 
 
 @router.get("/sandboxes")
@@ -84,7 +92,8 @@ async def list_v1(request: Request) -> Response:
     metadata = parse_metadata(request.query_params.get("metadata", "")) if "metadata" in request.query_params else {}
     sandboxes = _service(request).list()
     query = Query(states=frozenset({"running"}), metadata=metadata, limit=max(len(sandboxes), 1))
-    return JSONResponse([schemas.shape_listed(sandbox) for sandbox in list_page(sandboxes, query).sandboxes])
+    page = list_page(sandboxes, query)
+    return JSONResponse([schemas.shape_listed(sandbox, _find_disk_mb(request)) for sandbox in page.sandboxes])
 
 
 def _parse_query(request: Request) -> Query | None:
@@ -139,7 +148,7 @@ def _parse_time(text: str) -> datetime:
 async def get(request: Request) -> Response:
     """Show a sandbox."""
     sandbox = _service(request).get(read_sandbox_id(request))
-    return JSONResponse(schemas.shape_detail(sandbox, request.app.state.identity))
+    return JSONResponse(schemas.shape_detail(sandbox, request.app.state.identity, _find_disk_mb(request)))
 
 
 @router.delete("/sandboxes/{sandbox_id}")

@@ -18,8 +18,6 @@ CLIENT_ID = "sandlot"
 """Clients expect one and older ones append it to the sandbox id; it has no meaning."""
 V1_TIMEOUT_S = 15
 V2_TIMEOUT_S = 300
-UNLIMITED_DISK_MB = 0
-"""Nothing limits a sandbox's disk, so no size is claimed."""
 
 Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 MASK = re.compile(r"(?:[A-Za-z0-9_.-]|\$\{PORT\})+(?::(?:\d+|\$\{PORT\}))?")
@@ -229,8 +227,8 @@ def shape_sandbox(sandbox: Sandbox, identity: Identity) -> dict[str, Any]:
     return answer
 
 
-def shape_listed(sandbox: Sandbox) -> dict[str, Any]:
-    """One sandbox of a list."""
+def shape_listed(sandbox: Sandbox, disk_mb: int) -> dict[str, Any]:
+    """One sandbox of a list; `disk_mb` is what it can write at most, 0 when nothing keeps it from more."""
     answer: dict[str, Any] = {
         "templateID": sandbox.spec.template_id,
         "sandboxID": sandbox.id,
@@ -240,7 +238,7 @@ def shape_listed(sandbox: Sandbox) -> dict[str, Any]:
         "envdVersion": ENVD_VERSION,
         "cpuCount": sandbox.spec.cpu_count,
         "memoryMB": sandbox.spec.memory_mb,
-        "diskSizeMB": UNLIMITED_DISK_MB,
+        "diskSizeMB": disk_mb,
         "state": public_state(sandbox),
         "metadata": dict(sandbox.spec.metadata),
         "volumeMounts": [],
@@ -250,11 +248,11 @@ def shape_listed(sandbox: Sandbox) -> dict[str, Any]:
     return answer
 
 
-def shape_detail(sandbox: Sandbox, identity: Identity) -> dict[str, Any]:
+def shape_detail(sandbox: Sandbox, identity: Identity, disk_mb: int) -> dict[str, Any]:
     """One sandbox with everything that is known of it."""
     lifecycle = sandbox.spec.lifecycle
     answer = {
-        **shape_listed(sandbox),
+        **shape_listed(sandbox, disk_mb),
         "domain": None,
         "lifecycle": {
             "autoResume": lifecycle.auto_resume,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -77,6 +77,23 @@ class Death:
 
     container: str
     reason: str
+    stopped: bool = False
+    """Whether it was stopped from outside, as when the engine or the host goes down: its files can go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A container had no memory left: the kernel has killed one of its processes."""
+
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """From here on nothing is missed; what was before may have been."""
+
+
+Notice = Death | Shortage | Listening
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +166,20 @@ class Runtime(Protocol):
     async def remove_image(self, build_id: str) -> None:
         """Remove an image made here, once no container needs it; nothing happens when there is none."""
 
-    def watch(self) -> AsyncIterator[Death]:
-        """Yield every death of a container from now on; raises EngineUnavailable when the engine goes away."""
+    async def explain_end(self, name: str) -> str:
+        """Return why process 1 of a container that has ended did so; raises ContainerGone when there is none."""
+
+    async def measure_disk(self, names: Sequence[str]) -> dict[str, int]:
+        """Return the bytes that containers have written to their own disk.
+
+        Those that are gone are left out, and those that could not be counted in a minute.
+        """
+
+    async def read_free_disk(self) -> int | None:
+        """Return the bytes free on the disk that containers write to; None where that cannot be seen from here."""
+
+    def watch(self) -> AsyncIterator[Notice]:
+        """Yield Listening, and from then on what happens; raises EngineUnavailable when the engine goes away."""
 
     async def destroy(self, *, images: bool = False) -> int:
         """Remove all of this installation's containers, networks and firewall rules; returns how many containers.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from docker.utils import kwargs_from_env
 from sandlot_protocol.http import ENVD_PORT
 from sandlot_server.build_models import Credentials
 from sandlot_server.errors import ContainerGone, EngineError, EngineUnavailable, IsolationFailed
-from sandlot_server.runtime.base import Capture, Container, ContainerInfo, ContainerSpec, Death, Role, Status
+from sandlot_server.runtime.base import Capture, Container, ContainerInfo, ContainerSpec, Notice, Role, Status
 from sandlot_server.runtime.boot_ids import give_boot_id
 from sandlot_server.runtime.container_config import (
     BUILD_LABEL,
@@ -30,7 +30,8 @@ from sandlot_server.runtime.container_config import (
     make_tool_config,
     parse_env,
 )
-from sandlot_server.runtime.docker_events import EventStream
+from sandlot_server.runtime.docker_disk import DiskMeter
+from sandlot_server.runtime.docker_events import EventStream, explain
 from sandlot_server.runtime.docker_images import ImageMaker
 from sandlot_server.runtime.firewall import Firewall
 from sandlot_server.settings import Settings
@@ -83,6 +84,7 @@ class DockerEngine:
         self._slow_threads = ThreadPoolExecutor(SLOW_THREADS, thread_name_prefix="docker-slow")
         self._client: docker.APIClient | None = None
         self._placement: Placement | None = None
+        self._disk = DiskMeter(lambda: self._engine)
         self._images = ImageMaker(lambda: self._engine, installation, settings.home / "layers")
 
     async def open(self) -> None:
@@ -162,12 +164,25 @@ class DockerEngine:
         """Remove the tag, and with it all that only it needs."""
         await self._run(lambda: self._images.remove(build_id), slow=True)
 
-    async def watch(self) -> AsyncIterator[Death]:
-        """Yield deaths from the engine's event stream."""
+    async def explain_end(self, name: str) -> str:
+        """Return what the engine noted of the end."""
+        state = (await self._run(lambda: self._engine.inspect_container(name)))["State"]
+        return explain(str(state["ExitCode"]), short_of_memory=state["OOMKilled"])
+
+    async def measure_disk(self, names: Sequence[str]) -> dict[str, int]:
+        """Count the upper folders of the overlays; where they cannot be seen, let the engine count."""
+        return await self._run(lambda: self._disk.measure(names), slow=True)
+
+    async def read_free_disk(self) -> int | None:
+        """Look at the engine's folder, when the engine is on this host and the folder shows."""
+        return await self._run(self._disk.read_free)
+
+    async def watch(self) -> AsyncIterator[Notice]:
+        """Yield what the engine's event stream tells."""
         with telling_errors():
             stream = EventStream(connect(timeout=None), {INSTALLATION_LABEL: self._installation})
-            async for death in stream.follow():
-                yield death
+            async for notice in stream.follow():
+                yield notice
         raise EngineUnavailable("the event stream of the Docker engine ended")
 
     async def destroy(self, *, images: bool = False) -> int:

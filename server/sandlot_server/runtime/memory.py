@@ -6,11 +6,21 @@ It is shipped so that everything above the runtime can be tried in milliseconds,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from sandlot_server.build_models import Credentials
-from sandlot_server.errors import ContainerGone, EngineError
-from sandlot_server.runtime.base import Capture, Container, ContainerInfo, ContainerSpec, Death, Status
+from sandlot_server.errors import ContainerGone, EngineError, EngineUnavailable
+from sandlot_server.runtime.base import (
+    Capture,
+    Container,
+    ContainerInfo,
+    ContainerSpec,
+    Death,
+    Listening,
+    Notice,
+    Shortage,
+    Status,
+)
 from sandlot_server.runtime.memory_agent import Decide, MemoryAgent, succeed
 
 PREFIX = "snapshot:"
@@ -25,6 +35,7 @@ class _Box:
         self.spec = spec
         self.agent = agent
         self.status = Status.CREATED
+        self.end = "it never ran"
 
 
 class MemoryRuntime:
@@ -38,9 +49,12 @@ class MemoryRuntime:
         self.before = before or (lambda operation, name: None)
         self.decide: Decide = succeed
         self._start_delay_s = start_delay_s
+        self.used_disk: dict[str, int] = {}
+        """Bytes that containers have written, by name."""
+        self.free_disk: int | None = None
         self._boxes: dict[str, _Box] = {}
         self._images: set[str] = set()
-        self._watchers: set[asyncio.Queue[Death]] = set()
+        self._watchers: set[asyncio.Queue[Notice | None]] = set()
 
     async def open(self) -> None:
         """Nothing to make ready."""
@@ -173,15 +187,33 @@ class MemoryRuntime:
         self.before("remove_image", build_id)
         self._images.discard(build_id)
 
-    async def watch(self) -> AsyncIterator[Death]:
-        """Yield deaths."""
-        queue: asyncio.Queue[Death] = asyncio.Queue()
+    async def explain_end(self, name: str) -> str:
+        """Return the reason that the end was given."""
+        box = self._boxes.get(name)
+        if box is None:
+            raise ContainerGone(f"there is no container {name}")
+        return box.end
+
+    async def measure_disk(self, names: Sequence[str]) -> dict[str, int]:
+        """Return what `used_disk` says."""
+        self.before("measure_disk", " ".join(names))
+        return {name: self.used_disk.get(name, 0) for name in names if name in self._boxes}
+
+    async def read_free_disk(self) -> int | None:
+        """Return what `free_disk` says."""
+        return self.free_disk
+
+    async def watch(self) -> AsyncIterator[Notice]:
+        """Yield deaths and shortages."""
+        queue: asyncio.Queue[Notice | None] = asyncio.Queue()
+        queue.put_nowait(Listening())
         self._watchers.add(queue)
         try:
-            while True:
-                yield await queue.get()
+            while (notice := await queue.get()) is not None:
+                yield notice
         finally:
             self._watchers.discard(queue)
+        raise EngineUnavailable("nobody tells anything any more")
 
     async def destroy(self, *, images: bool = False) -> int:
         """Remove everything."""
@@ -192,9 +224,19 @@ class MemoryRuntime:
             await self.remove(name)
         return len(names)
 
-    async def crash(self, name: str, reason: str = "process 1 ended") -> None:
-        """Let a container die by itself, as one that runs out of memory does."""
-        await self._end(self._find(name), reason)
+    async def crash(self, name: str, reason: str = "process 1 ended", *, stopped: bool = False) -> None:
+        """Let a container die by itself, or because it is stopped from outside."""
+        await self._end(self._find(name), reason, stopped=stopped)
+
+    def lose_watchers(self) -> None:
+        """Let everyone who watches miss what comes next, as an engine that restarts does."""
+        for queue in self._watchers:
+            queue.put_nowait(None)
+        self._watchers.clear()
+
+    def starve(self, name: str) -> None:
+        """Let a container run out of memory and live on."""
+        self._tell(Shortage(name))
 
     async def vanish(self, name: str) -> None:
         """Let a container disappear without a word, as while nobody listens to the engine."""
@@ -223,8 +265,11 @@ class MemoryRuntime:
             image_env={"PATH": "/usr/local/bin:/usr/bin:/bin"},
         )
 
-    async def _end(self, box: _Box, reason: str) -> None:
+    async def _end(self, box: _Box, reason: str, *, stopped: bool = False) -> None:
         await box.agent.stop()
-        box.status = Status.EXITED
+        box.status, box.end = Status.EXITED, reason
+        self._tell(Death(box.spec.name, reason, stopped))
+
+    def _tell(self, notice: Notice) -> None:
         for queue in self._watchers:
-            queue.put_nowait(Death(box.spec.name, reason))
+            queue.put_nowait(notice)

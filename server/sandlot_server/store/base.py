@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from sandlot_server.build_models import Build, BuildLog, Layer
-from sandlot_server.models import LogEntry, Sample, Sandbox, Template, Uses
+from sandlot_server.models import Activity, LogEntry, Sample, Sandbox, Template, Uses
+
+Peak = Literal["concurrent", "started"]
+"""What of an activity can be at its highest."""
 
 
 class Store(Protocol):
@@ -40,8 +43,20 @@ class Store(Protocol):
     async def load_samples(self, sandbox_id: str, start: datetime, end: datetime) -> list[Sample]:
         """Return what a sandbox used from `start` to `end`, both included, oldest first."""
 
-    async def prune(self, *, keep_entries: int, samples_before: datetime) -> None:
-        """Forget all but the last entries, and the samples from before a moment."""
+    async def append_activity(self, activity: Activity) -> None:
+        """Remember how busy the installation was."""
+
+    async def load_activity(self, start: datetime, end: datetime, step_s: int) -> list[Activity]:
+        """Return the activity from `start` to `end`, oldest first.
+
+        All of `step_s` seconds make one, at their beginning: the most at once, and what was started together.
+        """
+
+    async def find_peak(self, of: Peak, start: datetime, end: datetime) -> Activity | None:
+        """Return the activity with the highest value of `of` between two moments, the earliest of several."""
+
+    async def prune(self, *, keep_entries: int, samples_before: datetime, activity_before: datetime) -> None:
+        """Forget all but the last entries, and the samples and the activity from before a moment."""
 
     async def load_templates(self) -> list[Template]:
         """Return all templates, once for each tag, the longest known first."""

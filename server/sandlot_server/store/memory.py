@@ -7,7 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from sandlot_server.build_models import Build, BuildLog, Layer
-from sandlot_server.models import LogEntry, Sample, Sandbox, Template, Uses
+from sandlot_server.models import Activity, LogEntry, Sample, Sandbox, Template, Uses
+from sandlot_server.store.base import Peak
+from sandlot_server.store.rows import decode_time, encode_time
 
 
 class MemoryStore:
@@ -22,6 +24,7 @@ class MemoryStore:
         self._layers: dict[str, Layer] = {}
         self._entries: list[LogEntry] = []
         self._samples: list[Sample] = []
+        self._activity: list[Activity] = []
 
     async def open(self) -> None:
         """Nothing to open; the rows stay through any number of open and close."""
@@ -58,10 +61,34 @@ class MemoryStore:
         found = (one for one in self._samples if one.sandbox_id == sandbox_id and start <= one.at <= end)
         return sorted(found, key=lambda one: one.at)
 
-    async def prune(self, *, keep_entries: int, samples_before: datetime) -> None:
+    async def append_activity(self, activity: Activity) -> None:
+        """Append."""
+        self._activity.append(activity)
+
+    async def load_activity(self, start: datetime, end: datetime, step_s: int) -> list[Activity]:
+        """Return the activity in steps."""
+        steps: dict[datetime, list[Activity]] = {}
+        for one in self._list_activity(start, end):
+            at = encode_time(one.at)
+            steps.setdefault(decode_time(at - at % (step_s * 10**6)), []).append(one)
+        return [
+            Activity(at, max(one.concurrent for one in step), sum(one.started for one in step))
+            for at, step in sorted(steps.items())
+        ]
+
+    async def find_peak(self, of: Peak, start: datetime, end: datetime) -> Activity | None:
+        """Return the highest."""
+        found = self._list_activity(start, end)
+        return max(found, key=lambda one: one.concurrent if of == "concurrent" else one.started, default=None)
+
+    def _list_activity(self, start: datetime, end: datetime) -> list[Activity]:
+        return sorted((one for one in self._activity if start <= one.at <= end), key=lambda one: one.at)
+
+    async def prune(self, *, keep_entries: int, samples_before: datetime, activity_before: datetime) -> None:
         """Forget."""
         del self._entries[: max(0, len(self._entries) - keep_entries)]
         self._samples = [one for one in self._samples if one.at >= samples_before]
+        self._activity = [one for one in self._activity if one.at >= activity_before]
 
     async def load_templates(self) -> list[Template]:
         """Return all templates, once for each tag."""

@@ -113,3 +113,19 @@ ON CONFLICT (key) DO UPDATE SET
 
 -- name: delete_layer
 DELETE FROM layers WHERE key = :key;
+
+-- name: append_activity
+INSERT OR REPLACE INTO activity (at, concurrent, started) VALUES (:at, :concurrent, :started);
+
+-- name: load_activity
+SELECT at / :step * :step AS at, max(concurrent) AS concurrent, sum(started) AS started
+FROM activity WHERE at BETWEEN :start AND :end GROUP BY 1 ORDER BY 1;
+
+-- name: find_peak_concurrent
+SELECT * FROM activity WHERE at BETWEEN :start AND :end ORDER BY concurrent DESC, at LIMIT 1;
+
+-- name: find_peak_started
+SELECT * FROM activity WHERE at BETWEEN :start AND :end ORDER BY started DESC, at LIMIT 1;
+
+-- name: prune_activity
+DELETE FROM activity WHERE at < :before;

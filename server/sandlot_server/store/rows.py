@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sandlot_server.models import (
+    Activity,
     Context,
     Idempotency,
     Ingress,
@@ -165,3 +166,8 @@ def encode_sample(sample: Sample) -> dict[str, Any]:
 def decode_sample(row: Row) -> Sample:
     """The sample that a row stands for."""
     return Sample(**{**row, "at": decode_time(row["at"])})
+
+
+def decode_activity(row: Row) -> Activity:
+    """The activity that a row stands for."""
+    return Activity(**{**row, "at": decode_time(row["at"])})

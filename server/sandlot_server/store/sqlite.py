@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any, TypeVar
 
 from sandlot_server.build_models import Build, BuildLog, Layer
 from sandlot_server.errors import StoreError
-from sandlot_server.models import LogEntry, Sample, Sandbox, Template, Uses
+from sandlot_server.models import Activity, LogEntry, Sample, Sandbox, Template, Uses
+from sandlot_server.store.base import Peak
 from sandlot_server.store.build_rows import (
     decode_build,
     decode_layer,
@@ -26,6 +28,7 @@ from sandlot_server.store.build_rows import (
     encode_log,
 )
 from sandlot_server.store.rows import (
+    decode_activity,
     decode_entry,
     decode_sample,
     decode_sandbox,
@@ -103,10 +106,26 @@ class SqliteStore:
         rows = await self._run(lambda: self._fetch("load_samples", values))
         return [decode_sample(row) for row in rows]
 
-    async def prune(self, *, keep_entries: int, samples_before: datetime) -> None:
+    async def append_activity(self, activity: Activity) -> None:
+        """Append."""
+        await self._write("append_activity", {**asdict(activity), "at": encode_time(activity.at)})
+
+    async def load_activity(self, start: datetime, end: datetime, step_s: int) -> list[Activity]:
+        """Return the activity in steps."""
+        values = {"start": encode_time(start), "end": encode_time(end), "step": step_s * 10**6}
+        return [decode_activity(row) for row in await self._run(lambda: self._fetch("load_activity", values))]
+
+    async def find_peak(self, of: Peak, start: datetime, end: datetime) -> Activity | None:
+        """Return the highest."""
+        values = {"start": encode_time(start), "end": encode_time(end)}
+        rows = await self._run(lambda: self._fetch(f"find_peak_{of}", values))
+        return decode_activity(rows[0]) if rows else None
+
+    async def prune(self, *, keep_entries: int, samples_before: datetime, activity_before: datetime) -> None:
         """Forget."""
         await self._write("prune_entries", {"keep": keep_entries})
         await self._write("prune_samples", {"before": encode_time(samples_before)})
+        await self._write("prune_activity", {"before": encode_time(activity_before)})
 
     async def load_templates(self) -> list[Template]:
         """Return all templates."""

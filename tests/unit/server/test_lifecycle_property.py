@@ -147,6 +147,16 @@ class Life(RuleBasedStateMachine):
         self.run(self._open())
 
     @rule()
+    def restart_host(self) -> None:
+        """No container runs after that, and nobody saw them end."""
+        self.run(self.stack.aclose())
+        for info in self.run(self.runtime.list_containers()):
+            if info.status in (Status.RUNNING, Status.PAUSED):
+                self.run(self.runtime.crash(info.name, "the host went down"))
+        self.run(self._open())
+        self.expected = dict.fromkeys(self.expected, "without memory")
+
+    @rule()
     def sweep(self) -> None:
         self.run(self.installation.reconciler.sweep())
         self.run(self.installation.images.collect())

@@ -12,6 +12,7 @@ import pytest
 
 from sandlot_server.history import parse_lines
 from sandlot_server.installation import Installation
+from sandlot_server.metrics import EVER
 from sandlot_server.models import LogEntry, Sample, now
 from sandlot_server.store.base import Store
 from sandlot_server.store.memory import MemoryStore
@@ -108,7 +109,7 @@ async def test_history_is_bounded(store: Store) -> None:
     assert await store.load_entries("i1") == entries
     assert await store.load_entries("i2") == []
     assert await store.load_samples("i1", samples[1].at, samples[3].at) == samples[1:4]
-    await store.prune(keep_entries=2, samples_before=samples[4].at)
+    await store.prune(keep_entries=2, samples_before=samples[4].at, activity_before=EVER)
     assert await store.load_entries("i1") == entries[3:]
     assert await store.load_samples("i1", samples[0].at, samples[4].at) == samples[4:]
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sandlot_server.errors import EngineError
+from sandlot_server.history import LogQuery
 from sandlot_server.installation import Installation, open_installation
-from sandlot_server.models import NewSandbox, SandboxState
+from sandlot_server.models import Lifecycle, LogEntry, NewSandbox, SandboxState
 from sandlot_server.runtime.base import Status
 from sandlot_server.runtime.memory import MemoryRuntime
 from sandlot_server.settings import Settings
@@ -138,16 +140,85 @@ async def test_time_goes_on_while_no_server_runs(world: World) -> None:
         assert await world.containers() == {}
 
 
-async def test_deaths_while_no_server_runs(world: World) -> None:
+@pytest.mark.parametrize("paused", [False, True])
+async def test_after_the_host_went_down_sandboxes_have_their_files(world: World, paused: bool) -> None:
     first = world.open()
     async with first.run():
         made = await first.service.create(BASE)
-    await world.engine.crash(made.container)
+        if paused:
+            await first.service.pause(made.id)
+    await world.engine.crash(made.container, "the power failed")
+    for _ in range(2):  # the next server, and the one after that, know the same
+        second = world.open()
+        async with second.run():
+            known = second.service.get(made.id)
+            assert (known.state, known.filesystem_only) == (SandboxState.PAUSED, True)
+            assert second.directory.find(made.id) is None
+    third = world.open()
+    async with third.run():
+        entries = await third.history.load(made.id, LogQuery())
+        [told] = [one for one in entries if one.event == "memory_lost"]
+        assert told.level == "warn"
+        assert told.message.startswith(f"lost its memory while {'paused' if paused else 'running'} (")
+        assert told.fields["reason"] == "its container ended while nobody watched: the power failed"
+        await third.service.connect(made.id, 60)
+        assert third.service.get(made.id).boot_id != made.boot_id
+        assert third.directory.find(made.id) is not None
+
+
+async def test_what_was_stopped_ends_in_its_time(world: World) -> None:
+    """Nobody paused it: unless it would be paused at its end anyway, its files are not kept for ever."""
+    first = world.open()
+    async with first.run():
+        short = await first.service.create(replace(BASE, timeout_s=1))
+        kept = await first.service.create(replace(BASE, timeout_s=1, lifecycle=Lifecycle(auto_pause=True)))
+        for one in (short, kept):
+            await world.engine.crash(one.container, "the engine stopped it", stopped=True)
+        await until(lambda: first.service.get(kept.id).filesystem_only, "both are stopped")
     second = world.open()
     async with second.run():
-        await finish(second)
-        assert second.service.list() == []
-        assert await world.containers() == {}
+        await until(lambda: second.registry.get(short.id) is None, "its time is over")
+        assert second.service.get(kept.id).state is SandboxState.PAUSED
+        assert list(await world.containers()) == [kept.container]
+
+
+async def test_what_was_stopped_may_go_on(world: World) -> None:
+    installation = world.open()
+    async with installation.run():
+        made = await installation.service.create(replace(BASE, timeout_s=1))
+        await world.engine.crash(made.container, "the engine stopped it", stopped=True)
+        await until(lambda: installation.service.get(made.id).filesystem_only, "it is stopped")
+        await installation.service.resume(made.id, 60)
+        await asyncio.sleep(1.1)  # its first time has to pass
+        assert installation.service.get(made.id).state is SandboxState.RUNNING
+
+
+async def test_deaths_that_were_missed_are_found_once_the_engine_is_back(world: World) -> None:
+    installation = world.open()
+    async with installation.run():
+        made = await installation.service.create(BASE)
+        world.engine.lose_watchers()
+        await world.engine.crash(made.container, "the engine restarted")
+        await until(lambda: installation.service.get(made.id).filesystem_only, "the loss is noted")
+
+
+async def test_a_shortage_of_memory_is_told(world: World) -> None:
+    installation = world.open()
+    async with installation.run():
+        made = await installation.service.create(BASE)
+        world.engine.starve(made.container)
+        world.engine.starve("somebody else's")
+
+        async def find() -> list[LogEntry]:
+            entries = await installation.history.load(made.id, LogQuery())
+            return [one for one in entries if one.event == "out_of_memory"]
+
+        async with asyncio.timeout(5):
+            while not (told := await find()):
+                await asyncio.sleep(0.01)
+        assert told[0].message == "is out of memory (1024 MiB): the kernel has killed one of its processes"
+        assert told[0].level == "warn"
+        assert installation.service.get(made.id).state is SandboxState.RUNNING
 
 
 @pytest.mark.parametrize("memory", [True, False])

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from sandlot_server.errors import ContainerGone, EngineError
-from sandlot_server.runtime.base import ContainerInfo, ContainerSpec, Death, Role, Runtime, Status
+from sandlot_server.runtime.base import ContainerInfo, ContainerSpec, Death, Listening, Role, Runtime, Status
+from sandlot_server.runtime.docker_disk import DiskMeter
+from sandlot_server.runtime.docker_engine import DockerEngine, connect
 from sandlot_server.runtime.memory import MemoryRuntime
 from sandlot_server.settings import Settings
 
@@ -58,8 +60,6 @@ def make_memory_bench() -> Bench:
 
 
 def make_docker_bench(home: Path) -> Bench:
-    from sandlot_server.runtime.docker_engine import DockerEngine
-
     async def kill(name: str) -> None:
         process = await asyncio.create_subprocess_exec("docker", "kill", name, stdout=asyncio.subprocess.DEVNULL)
         assert await process.wait() == 0
@@ -141,21 +141,43 @@ async def test_two_may_remove_at_once(bench: Bench) -> None:
 async def test_deaths_are_told(bench: Bench) -> None:
     spec = bench.specify()
     await bench.runtime.start(spec)
-    deaths = bench.runtime.watch()
-    first = asyncio.ensure_future(anext(deaths))
+    notices = bench.runtime.watch()
     async with asyncio.timeout(20):
-        while not first.done():
-            # Watching begins some time after it is asked for; a death before that is none of ours.
-            other = bench.specify()
-            await bench.runtime.start(other)
-            await bench.crash(other.name)
-            await asyncio.wait({first}, timeout=0.1)
-        assert isinstance(first.result(), Death)
+        assert await anext(notices) == Listening()
         await bench.crash(spec.name)
-        while (death := await anext(deaths)).container != spec.name:
-            continue
-    assert death.reason
-    await deaths.aclose()  # type: ignore[attr-defined]
+        death = await anext(notices)
+    assert isinstance(death, Death)
+    assert (death.container, death.stopped) == (spec.name, False)
+    assert await bench.runtime.explain_end(spec.name) == death.reason
+    await notices.aclose()  # type: ignore[attr-defined]
+    with pytest.raises(ContainerGone):
+        await bench.runtime.explain_end("sandlot-test-none")
+
+
+@pytest.mark.docker
+async def test_what_a_container_has_written(tmp_path: Path) -> None:
+    bench = make_docker_bench(tmp_path)
+    await bench.runtime.open()
+    try:
+        idle, busy = bench.specify(), bench.specify()
+        for spec in (idle, busy):
+            await bench.runtime.start(spec)
+        script = "dd if=/dev/urandom of=/root/file bs=1M count=20; truncate -s 500M /root/hole"
+        process = await asyncio.create_subprocess_exec("docker", "exec", busy.name, "sh", "-c", script, stderr=-3)
+        assert await process.wait() == 0
+        used = await bench.runtime.measure_disk([idle.name, busy.name, "sandlot-test-none"])
+        assert set(used) == {idle.name, busy.name}
+        assert used[idle.name] < 2**20
+        assert 20 * 2**20 <= used[busy.name] < 22 * 2**20
+        by_engine = DiskMeter(connect).measure_by_engine([idle.name, busy.name])
+        assert set(by_engine) == set(used)
+        assert by_engine[busy.name] >= 520 * 2**20, "the engine counts holes"
+        free = await bench.runtime.read_free_disk()
+        assert free is not None
+        assert free > 0
+    finally:
+        await bench.runtime.destroy()
+        await bench.runtime.close()
 
 
 async def test_destroy_removes_everything(bench: Bench) -> None:
@@ -168,8 +190,6 @@ async def test_destroy_removes_everything(bench: Bench) -> None:
 @pytest.mark.docker
 async def test_destroy_waits_for_what_still_leaves_the_network(tmp_path: Path) -> None:
     """As when the engine finishes a start that a killed server had asked for."""
-    from sandlot_server.runtime.docker_engine import connect
-
     bench = make_docker_bench(tmp_path)
     engine = connect()
     await bench.runtime.open()
