@@ -130,6 +130,8 @@ class Agent:
         )
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Reply] = loop.create_future()
+        # Whoever is cancelled while the connection is made does not ask how it ended.
+        reply.add_done_callback(lambda done: done.cancelled() or done.exception())
         async with asyncio.timeout(timeout_s):
             transport, _ = await loop.create_connection(
                 lambda: _Exchange(head.encode("latin-1") + body, reply), self._address, self._port

@@ -40,6 +40,7 @@ class MemoryAgent:
         self._decide = decide
         self.port = 0
         self._server: asyncio.Server | None = None
+        self.has_ended = False
         self._connections: set[_Connection] = set()
         self._thawed = asyncio.Event()
         self._thawed.set()
@@ -47,11 +48,16 @@ class MemoryAgent:
     async def start(self) -> None:
         """Listen on a port of 127.0.0.1 that the system chooses."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self, self._connections), "127.0.0.1", 0)
+        # Whoever is cancelled while the server starts to serve must have it already, to close it.
+        self._server = await loop.create_server(
+            lambda: _Connection(self, self._connections), "127.0.0.1", 0, start_serving=False
+        )
+        await self._server.start_serving()
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """End, connections included."""
+        self.has_ended = True
         if self._server is not None:
             self._server.close()
         for connection in list(self._connections):
@@ -121,6 +127,9 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not by isinstance: uvloop's transports are of a class of their own.
         own = self._transport = cast("asyncio.Transport", transport)
+        if self._agent.has_ended:  # it was accepted a moment before
+            own.abort()
+            return
         self._peers.add(self)
         self._task = asyncio.ensure_future(self._serve(own))
 

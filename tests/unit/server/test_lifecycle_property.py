@@ -197,6 +197,7 @@ class Life(RuleBasedStateMachine):
         if hasattr(self, "expected"):
             self.run(self.stack.aclose())
             self.run(self.runtime.destroy())
+            self.run(asyncio.sleep(0.01))  # connections that were being made as the server ended come to their end
             self.runner.close()
             self.folder.cleanup()
 
