@@ -3,6 +3,7 @@
 # Prints NAME=value lines for the server on standard output, progress on standard error.
 #
 #   SANDLOT_DEBIAN_MIRROR   packages' address where no registry answers and the host has none of its own
+#   SANDLOT_BUNDLE          a file made by `sandlot bundle save`, asked before anything is built
 #   SANDLOT_CA_FILE         certificates (PEM) that the base template trusts besides the usual ones
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -54,12 +55,19 @@ show_progress() {
   fi
 }
 
+# What the bundle holds is loaded once, when the first thing is missing; false where there is no bundle to load.
+load_bundle() {
+  [ -n "${SANDLOT_BUNDLE:-}" ] && [ -z "${bundle_loaded:-}" ] || return 1
+  bundle_loaded=yes
+  "$root/.venv/bin/sandlot" bundle load "$SANDLOT_BUNDLE" >&2
+}
+
 build_agent() {
   local runtime code volume
   runtime=sandlot/agent-runtime:$(hash_of docker/agent docker/debian.sh)
   code=$(hash_of docker/agent docker/debian.sh envd/sandlot_envd envd/sandlot_protocol)
   volume=sandlot-agent-$code
-  if ! is_filled "$volume"; then
+  if ! is_filled "$volume" && ! { load_bundle && is_filled "$volume"; }; then
     has_image "$runtime" || build_runtime "$runtime"
     # The engine may keep its volumes on another machine, or where only root can look.
     has_mark "$runtime" "$volume" || fill_volume "$runtime" "$volume" "$code"
@@ -138,7 +146,7 @@ build_base() {
   local hash image context
   hash=$(hash_of docker/base docker/debian.sh ${SANDLOT_CA_FILE:+"$(realpath "$SANDLOT_CA_FILE")"})
   image=sandlot/base:$hash
-  if ! has_image "$image"; then
+  if ! has_image "$image" && ! { load_bundle && has_image "$image"; }; then
     ensure_debian
     context=$(mktemp -d)
     cp "$here"/base/* "$context"

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Makes the project's own Python environment, .venv, from requirements.lock; instant when nothing has changed.
+#
+#   SANDLOT_BUNDLE   a file made by `sandlot bundle save`: packages come from it alone, and nothing is downloaded
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=docker/network.sh
@@ -42,13 +44,20 @@ make_venv() {
 }
 
 install() {
-  say "installing what requirements.lock names"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check "$UV"
-  .venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+  local source=()
+  if [ -n "${SANDLOT_BUNDLE:-}" ]; then
+    packages=$(mktemp -d)
+    trap 'rm -rf "$packages"' EXIT
+    tar -xf "$SANDLOT_BUNDLE" -C "$packages" packages || fail "$SANDLOT_BUNDLE has no packages in it"
+    source=(--no-index --find-links "$packages/packages")
+  fi
+  say "installing what requirements.lock names${SANDLOT_BUNDLE:+, from $SANDLOT_BUNDLE}"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check "${source[@]}" "$UV"
+  .venv/bin/uv pip sync --quiet --python .venv/bin/python "${source[@]}" --require-hashes requirements.lock
   # uv itself is no dependency of the project: sync takes it away, and it is wanted for the next time.
   .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check "$UV"
-  .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check "${source[@]}" "$UV"
+  .venv/bin/uv pip install --quiet --python .venv/bin/python "${source[@]}" --no-deps --editable .
 }
 
 exec 9>.venv.lock

@@ -6,16 +6,15 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from sandlot_server import daemon
-from sandlot_server.errors import SandlotError
+from sandlot_server.bundle.cli import app as bundle
 from sandlot_server.settings import Settings
+from sandlot_server.telling import fail, telling_errors
 
 Background = Annotated[bool, typer.Option("--background", help="Return once the server answers; it goes on running.")]
 Everything = Annotated[bool, typer.Option("--all", help="Remove snapshots, built templates and the database as well.")]
@@ -46,6 +45,7 @@ def register(app: typer.Typer) -> None:
     """Add the server's subcommands to the `sandlot` command."""
     for command in (serve, status, env, trust, demo, doctor, down):
         app.command()(command)
+    app.add_typer(bundle)
 
 
 def run_server() -> None:
@@ -56,7 +56,7 @@ def run_server() -> None:
 
     settings = Settings()
     with (
-        _telling_errors(),
+        telling_errors(),
         daemon.hold_pid_file(settings.home),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
@@ -69,7 +69,7 @@ def serve(background: Background = False) -> None:
         run_server()
         return
     settings = Settings()
-    with _telling_errors():
+    with telling_errors():
         pid, started = daemon.start(settings.home, settings.host, settings.port)
     say = "server started" if started else "server already runs"
     typer.echo(
@@ -82,7 +82,7 @@ def status() -> None:
     settings = Settings()
     url = f"http://{settings.host}:{settings.port}"
     if not daemon.answers(settings.host, settings.port):
-        _fail(f"nothing answers on {url}: start it with `make up` or `sandlot serve`")
+        fail(f"nothing answers on {url}: start it with `make up` or `sandlot serve`")
     typer.echo(f"{url} answers (pid {daemon.find_pid(settings.home)}, home {settings.home})")
 
 
@@ -103,7 +103,7 @@ def env(hint: Hint = False, domain: Domain = False) -> None:
 def _domain_environment(settings: Settings) -> dict[str, str]:
     folder = settings.tls_folder / settings.domain
     if settings.tls_port <= 0:
-        _fail("domain mode is off: set SANDLOT_TLS_PORT to a port and start the server again")
+        fail("domain mode is off: set SANDLOT_TLS_PORT to a port and start the server again")
     trusted = {} if settings.tls_certificate else {
         # It replaces what Python trusts, so the public roots are in it as well.
         "SSL_CERT_FILE": str(folder / "bundle.pem"),
@@ -116,7 +116,7 @@ def trust() -> None:
     """Say how browsers and the system come to trust this machine's own certificates."""
     authority = Settings().tls_folder / Settings().domain / "ca.pem"
     if not authority.exists():
-        _fail(f"there is no {authority} yet: start the server once")
+        fail(f"there is no {authority} yet: start the server once")
     typer.echo(TRUST.format(authority=authority))
 
 
@@ -124,7 +124,7 @@ def _sdk_environment(settings: Settings) -> dict[str, str]:
     try:
         key = (settings.home / "key").read_text().strip()
     except FileNotFoundError:
-        _fail(f"there is no key in {settings.home}: start the server first with `make up` or `sandlot serve`")
+        fail(f"there is no key in {settings.home}: start the server first with `make up` or `sandlot serve`")
     url = f"http://{settings.host}:{settings.port}"
     return {"E2B_API_URL": url, "E2B_SANDBOX_URL": url, "E2B_API_KEY": key}
 
@@ -133,7 +133,7 @@ def demo() -> None:
     """Run real code in a real sandbox through the official E2B SDK."""
     settings = Settings()
     if not daemon.answers(settings.host, settings.port):
-        _fail(f"nothing answers on http://{settings.host}:{settings.port}: start it with `make up` or `sandlot serve`")
+        fail(f"nothing answers on http://{settings.host}:{settings.port}: start it with `make up` or `sandlot serve`")
     program = [sys.executable, "-m", "sandlot_server.demo"]
     raise typer.Exit(subprocess.run(program, env={**os.environ, **_sdk_environment(settings)}).returncode)
 
@@ -158,21 +158,7 @@ def down(everything: Everything = False) -> None:
     from sandlot_server.app import remove_installation
 
     settings = Settings()
-    with _telling_errors():
+    with telling_errors():
         stopped = daemon.stop(settings.home)
         removed = asyncio.run(remove_installation(settings, everything=everything))
     typer.echo(f"{'server stopped' if stopped else 'no server ran'}; {removed} containers removed", err=True)
-
-
-@contextmanager
-def _telling_errors() -> Iterator[None]:
-    """End the command with the message alone, without a stack trace, on a failure that was to be expected."""
-    try:
-        yield
-    except (daemon.DaemonError, SandlotError) as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"sandlot: {message}", err=True)
-    raise typer.Exit(1)

@@ -14,6 +14,7 @@ SandlotError
 │   └── DiskFull
 ├── NotBuilt                501
 ├── BuildFailed             500
+├── BundleError             400
 ├── StoreError              500
 ├── AgentError              500
 │   └── CommandRefused      500
@@ -125,6 +126,12 @@ class BuildFailed(SandlotError):
     def __init__(self, message: str, step: str | None = None) -> None:
         super().__init__(message)
         self.step = step
+
+
+class BundleError(SandlotError):
+    """The bundle cannot be written or read."""
+
+    status = 400
 
 
 class StoreError(SandlotError):

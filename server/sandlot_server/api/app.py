@@ -8,7 +8,17 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from sandlot_server.activity import ActivityRecorder
-from sandlot_server.api import builds, health, observation, sandboxes, snapshots, team_metrics, templates, unbuilt
+from sandlot_server.api import (
+    builds,
+    health,
+    imports,
+    observation,
+    sandboxes,
+    snapshots,
+    team_metrics,
+    templates,
+    unbuilt,
+)
 from sandlot_server.api.errors import add_error_handlers
 from sandlot_server.api.requests import RawPath
 from sandlot_server.builds.service import Builds
@@ -16,6 +26,7 @@ from sandlot_server.history import History
 from sandlot_server.identity import Identity
 from sandlot_server.journal import Journal
 from sandlot_server.metrics import Metrics
+from sandlot_server.runtime.base import Runtime
 from sandlot_server.sandboxes import SandboxService
 from sandlot_server.settings import Settings
 from sandlot_server.snapshots import Snapshots
@@ -37,6 +48,7 @@ class Services(Protocol):
     metrics: Metrics
     snapshots: Snapshots
     builds: Builds
+    runtime: Runtime
     templates: TemplateService
     activity: ActivityRecorder
 
@@ -47,7 +59,7 @@ def create_app(services: Services) -> FastAPI:
     for name in Services.__annotations__:
         setattr(app.state, name, getattr(services, name))
     app.include_router(builds.uploads)
-    for module in (health, observation, sandboxes, snapshots, builds, templates, team_metrics, unbuilt):
+    for module in (health, observation, sandboxes, snapshots, builds, templates, team_metrics, imports, unbuilt):
         app.include_router(module.router)
     add_error_handlers(app)
     app.add_middleware(RawPath)

@@ -1,0 +1,1 @@
+"""Bundles: everything that a site without a network needs, in one file."""

@@ -1,0 +1,82 @@
+"""A bundle brings templates, agent and server to a machine that has an engine and nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from e2b import Template
+
+from support.live import SANDLOT, LiveServer
+
+ROOT = Path(__file__).parents[2]
+NAME = "brought"
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
+
+
+def sandlot(server: LiveServer, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [SANDLOT, *arguments], env=server.environment, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def bundle(server: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    template = (
+        Template()
+        .from_base_image()
+        .run_cmd("echo content > ~/brought")
+        .set_start_cmd("python3 -m http.server 8000", "curl -sf localhost:8000/brought")
+    )
+    Template.build(template, NAME, cpu_count=1, memory_mb=512, api_url=server.url, api_key=server.key)
+    path = tmp_path_factory.mktemp("bundle") / "site.tar"
+    done = sandlot(server, "bundle", "save", path, NAME, "--no-packages")
+    assert done.returncode == 0, done.stderr
+    assert [file.name for file in path.parent.iterdir()] == ["site.tar"]
+    return path
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("dockerd"), reason="starts an engine: as root, where one is")
+def test_a_site_without_a_network(bundle: Path, tmp_path: Path) -> None:
+    scenario = (ROOT / "tests/e2e/engine/from_bundle.sh").read_text()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SANDLOT_", "E2B_"))}
+    environment = {**kept, "BUNDLE": str(bundle), "HOME_FOLDER": str(tmp_path), "TEMPLATE": NAME}
+    command = ["tests/e2e/engine/own_engine.sh", scenario]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=350)
+    assert done.returncode == 0, done.stderr
+    told = ["images before: 0", "base: ['works']", f"{NAME}: ['content', 'content']", "containers after: 0"]
+    assert done.stdout.splitlines() == told
+
+
+def test_loading_where_everything_is_changes_nothing(server: LiveServer, bundle: Path) -> None:
+    before = server.call("GET", f"/templates/{NAME}")
+    done = sandlot(server, "bundle", "load", bundle)
+    assert done.returncode == 0, done.stderr
+    status, shown = server.call("GET", f"/templates/{NAME}")
+    assert (status, shown) == before
+
+
+def test_a_damaged_bundle_is_refused_before_anything_happens(server: LiveServer, bundle: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.tar"
+    shutil.copyfile(bundle, damaged)
+    with damaged.open("r+b") as file:
+        file.seek(1 << 20)
+        file.write(b"\xff" * 16)
+    done = sandlot(server, "bundle", "load", damaged)
+    assert (done.returncode, done.stderr.count("is damaged: agent.tar")) == (1, 1)
+    with damaged.open("r+b") as file:
+        file.truncate(10 << 20)
+    done = sandlot(server, "bundle", "load", damaged)
+    assert (done.returncode, done.stderr.count("was cut off")) == (1, 1)
+
+
+def test_mistakes_are_named_and_leave_no_file(server: LiveServer, tmp_path: Path) -> None:
+    done = sandlot(server, "bundle", "save", tmp_path / "x.tar", "no-such-template", "--no-packages")
+    assert (done.returncode, "no-such-template" in done.stderr) == (1, True)
+    done = sandlot(server, "bundle", "load", tmp_path / "x.tar")
+    assert (done.returncode, "No such file" in done.stderr) == (1, True)
+    assert list(tmp_path.iterdir()) == []
