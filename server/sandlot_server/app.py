@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -17,7 +18,7 @@ from sandlot_server.errors import SandlotError
 from sandlot_server.identity import find_installation
 from sandlot_server.installation import Installation, make_runtime, open_installation
 from sandlot_server.logs import set_up_logging
-from sandlot_server.proxy.door import FrontDoor
+from sandlot_server.proxy.door import API_KEEP_S, FrontDoor
 from sandlot_server.proxy.tls import LocalTls, load_own
 from sandlot_server.runtime.base import Runtime
 from sandlot_server.settings import Settings
@@ -57,6 +58,7 @@ class Server:
 async def serve(settings: Settings) -> None:
     """Run the server until SIGTERM or SIGINT; sandboxes go on running. Raises SandlotError when it cannot start."""
     set_up_logging(settings)
+    _raise_file_limit()
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -69,6 +71,12 @@ async def serve(settings: Settings) -> None:
         log.info("ending; sandboxes go on running")
 
 
+def _raise_file_limit() -> None:
+    """Every request to a sandbox takes two descriptors, and what shells set by default is soon used up."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 @asynccontextmanager
 async def run_server(
     settings: Settings, *, runtime: Runtime | None = None, store: Store | None = None
@@ -76,18 +84,29 @@ async def run_server(
     """Have a whole server for the length of a block; tests hand in a runtime and a store."""
     installation = open_installation(settings, runtime=runtime, store=store)
     async with installation.run(), _serve_api(settings, installation.create_app()):
-        door = FrontDoor(installation.directory, api=settings.api_socket, domain=settings.domain)
+        door = FrontDoor(
+            installation.directory, api=settings.api_socket, domain=settings.domain, stats=installation.door_stats
+        )
         installation.registry.on_unreachable(door.cut)
         tasks = Tasks()
         try:
             # The plain port last: who gets an answer there finds everything else in place.
             tls_port = await _start_tls(settings, door, tasks)
+            _tell_domain(settings, tls_port)
             server = Server(installation, settings.host, await _start_plain(settings, door), tls_port)
             (settings.home / "url").write_text(f"{server.url}\n")  # where a client without settings looks
             yield server
         finally:
+            settings.domain_file.unlink(missing_ok=True)
             await door.close()
             await tasks.cancel()
+
+
+def _tell_domain(settings: Settings, tls_port: int | None) -> None:
+    if tls_port is None:
+        settings.domain_file.unlink(missing_ok=True)
+    else:
+        settings.domain_file.write_text(f"{settings.domain}:{tls_port}\n")
 
 
 async def _start_plain(settings: Settings, door: FrontDoor) -> int:
@@ -137,6 +156,8 @@ async def _serve_api(settings: Settings, app: FastAPI) -> AsyncIterator[None]:
         server_header=False,
         date_header=False,
         proxy_headers=False,
+        # The door gives idle connections up first: a request never meets one that is just closing.
+        timeout_keep_alive=int(API_KEEP_S) * 2,
         timeout_graceful_shutdown=DRAIN_S,
     )
     server = _ApiServer(config)

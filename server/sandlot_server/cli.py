@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sandlot_server import daemon
+from sandlot_server import control, daemon
 from sandlot_server.bundle.cli import app as bundle
 from sandlot_server.settings import Settings
 from sandlot_server.telling import fail, telling_errors
@@ -75,6 +75,15 @@ def serve(background: Background = False) -> None:
     typer.echo(
         f"{say}: http://{settings.host}:{settings.port} (pid {pid}, log {settings.home / 'server.log'})", err=True
     )
+    _warn_of_limits()
+
+
+def _warn_of_limits() -> None:
+    from sandlot_server.doctor import examine_inotify
+
+    finding = examine_inotify()
+    if finding.fix is not None:
+        typer.echo(f"sandlot: few sandboxes can watch files at once ({finding.found}): {finding.fix}", err=True)
 
 
 def status() -> None:
@@ -84,6 +93,13 @@ def status() -> None:
     if not daemon.answers(settings.host, settings.port):
         fail(f"nothing answers on {url}: start it with `make up` or `sandlot serve`")
     typer.echo(f"{url} answers (pid {daemon.find_pid(settings.home)}, home {settings.home})")
+    with telling_errors():
+        door = control.call(settings, "GET", "/_sandlot/door")
+    typer.echo(
+        f"front door: {door['requests']} requests ({door['refused']} refused, {door['active']} under way), "
+        f"{door['connections']} connections, {door['tunnels']} upgraded, "
+        f"{door['bytes_in'] / 1e6:.1f} MB in, {door['bytes_out'] / 1e6:.1f} MB out"
+    )
 
 
 def env(hint: Hint = False, domain: Domain = False) -> None:
@@ -101,15 +117,17 @@ def env(hint: Hint = False, domain: Domain = False) -> None:
 
 
 def _domain_environment(settings: Settings) -> dict[str, str]:
-    folder = settings.tls_folder / settings.domain
-    if settings.tls_port <= 0:
-        fail("domain mode is off: set SANDLOT_TLS_PORT to a port and start the server again")
+    try:
+        site = settings.domain_file.read_text().strip()
+    except FileNotFoundError:
+        fail(f"domain mode is off: no server with a TLS port runs on {settings.home}, or its port is taken (its log)")
+    folder = settings.tls_folder / site.rpartition(":")[0]
     trusted = {} if settings.tls_certificate else {
         # It replaces what Python trusts, so the public roots are in it as well.
         "SSL_CERT_FILE": str(folder / "bundle.pem"),
         "NODE_EXTRA_CA_CERTS": str(folder / "ca.pem"),
     }  # fmt: skip
-    return {"E2B_DOMAIN": f"{settings.domain}:{settings.tls_port}", **trusted}
+    return {"E2B_DOMAIN": site, **trusted}
 
 
 def trust() -> None:

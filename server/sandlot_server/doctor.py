@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import docker
 from docker.errors import DockerException, ImageNotFound
 
 from sandlot_server import daemon
+from sandlot_server.errors import EngineError
+from sandlot_server.runtime.docker_engine import find_agent
 from sandlot_server.settings import Settings
 
-AGENT_LABEL = "dev.sandlot.agent"
 MIN_DISK_GB = 5
 MIN_INOTIFY_INSTANCES = 128
 SHOW_AGENT = [
@@ -24,6 +26,12 @@ SHOW_AGENT = [
     "-c",
     "import sandlot_envd, sys; print(sys.version.split()[0])",
 ]
+OTHER_NAMES_FIX = "systemd's nss-myhostname: `myhostname` in the `hosts:` line of /etc/nsswitch.conf, before `dns`"
+NAMES_FIXES = {
+    "debian": "`apt-get install libnss-myhostname`",
+    "alpine": "musl has no such plug-in: run dnsmasq with address=/localhost/127.0.0.1 as this machine's resolver",
+}
+"""By distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +73,9 @@ def _check_base(client: docker.DockerClient, settings: Settings) -> Finding:
 
 def _check_agent(client: docker.DockerClient, settings: Settings) -> Finding:
     """Start the agent's own Python in a container that holds nothing else it could use."""
-    volumes = client.volumes.list(filters={"label": AGENT_LABEL})
-    name = settings.agent_volume or (volumes[-1].name if volumes else None)
-    if name is None:
+    try:
+        name = settings.agent_volume or find_agent(client.api)
+    except EngineError:
         return Finding("agent", "no agent volume", "run `make images`")
     try:
         said = client.containers.run(
@@ -109,9 +117,28 @@ def _check_names(domain: str) -> Finding:
         return Finding(
             "names",
             f"*.{domain} does not resolve: URLs with a sandbox's own host name will not work here",
-            "Debian, Ubuntu: `apt-get install libnss-myhostname`; macOS and browsers resolve *.localhost themselves",
+            _find_names_fix(domain),
         )
     return Finding("names", f"{name} is {address}")
+
+
+def _find_names_fix(domain: str) -> str:
+    """What lets this machine resolve the names of sandboxes; browsers know all names under localhost already."""
+    if domain != "localhost" and not domain.endswith(".localhost"):
+        return f"have your DNS answer *.{domain} with the address of this machine"
+    if platform.system() == "Darwin":
+        return f"`brew install dnsmasq`, address=/{domain}/127.0.0.1 in its settings, and 127.0.0.1 as resolver"
+    system = _read_system()
+    return next((fix for name, fix in NAMES_FIXES.items() if name in system), OTHER_NAMES_FIX)
+
+
+def _read_system() -> list[str]:
+    """The names by which this Linux goes, its own first."""
+    try:
+        about = platform.freedesktop_os_release()
+    except OSError:
+        return []
+    return [about["ID"], *about.get("ID_LIKE", "").split()]
 
 
 def examine_inotify() -> Finding:
@@ -123,8 +150,7 @@ def examine_inotify() -> Finding:
 
 
 def _read_limit(path: str) -> int | None:
-    read: Callable[[], str] = Path(path).read_text
     try:
-        return int(read())
+        return int(Path(path).read_text())
     except OSError:
         return None

@@ -26,6 +26,7 @@ from sandlot_server.journal import Journal
 from sandlot_server.metrics import Metrics
 from sandlot_server.names import NAMESPACE
 from sandlot_server.pool import Pool
+from sandlot_server.proxy.limits import Stats
 from sandlot_server.reconcile import Reconciler
 from sandlot_server.registry import Registry
 from sandlot_server.removal import Remover
@@ -146,6 +147,7 @@ class Installation:
             catalogue=self.catalogue, registry=self.registry, builds=self.builds, images=self.images, pool=self.pool
         )
         self.directory = SandboxDirectory(self.registry, self.service, identity)
+        self.door_stats = Stats()
         self.reconciler = Reconciler(
             runtime=runtime,
             store=store,

@@ -129,6 +129,11 @@ class Settings(BaseSettings):
         return self.home / "tls"
 
     @property
+    def domain_file(self) -> Path:
+        """Holds `domain:port` for as long as a server answers there."""
+        return self.home / "domain"
+
+    @property
     def database(self) -> Path:
         """The SQLite file."""
         return self.home / "sandlot.db"

@@ -8,13 +8,14 @@ import time
 import urllib.request
 import uuid
 
+from sandlot_server.runtime.container_config import AGENT_COMMAND as AGENT
+
 COUNT = 20
 ASK_HEALTH = r"""
 exec 3<>/dev/tcp/127.0.0.1/49983
 printf 'GET /health HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n' >&3
 head -1 <&3
 """
-AGENT = ["/opt/sandlot/bin/python3.11", "-I", "-S", "-B", "-X", "frozen_modules=on", "-m", "sandlot_envd"]
 
 
 def _read(*command: str) -> str:

@@ -26,6 +26,7 @@ from sandlot_server.history import History
 from sandlot_server.identity import Identity
 from sandlot_server.journal import Journal
 from sandlot_server.metrics import Metrics
+from sandlot_server.proxy.limits import Stats
 from sandlot_server.runtime.base import Runtime
 from sandlot_server.sandboxes import SandboxService
 from sandlot_server.settings import Settings
@@ -46,6 +47,7 @@ class Services(Protocol):
     journal: Journal
     history: History
     metrics: Metrics
+    door_stats: Stats
     snapshots: Snapshots
     builds: Builds
     runtime: Runtime

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -92,6 +93,12 @@ async def stream_events(request: Request) -> Response:
             )
 
     return EventSourceResponse(events())
+
+
+@router.get("/_sandlot/door")
+async def show_door(request: Request) -> Response:
+    """What the front door has counted since the server's start."""
+    return JSONResponse(asdict(request.app.state.door_stats))
 
 
 def _history(request: Request) -> History:

@@ -21,7 +21,7 @@ from sandlot_server.proxy.upgrade import Splice
 from sandlot_server.proxy.upstream import Lane
 
 API_KEEP_S: Final = 4.0
-"""Shorter than uvicorn keeps an idle connection (5 s): a request never meets one that is just closing."""
+"""How long an idle connection to the API is kept; the API must keep it longer."""
 SWEEP_S: Final = 0.5
 _BACKLOG: Final = 1024
 
@@ -43,12 +43,13 @@ class FrontDoor:
         domain: str,
         local_names: frozenset[str] = frozenset(),
         limits: Limits | None = None,
+        stats: Stats | None = None,
         access_log: AccessLog | None = None,
     ) -> None:
         self.directory = directory
         self.planner = Planner(Site(domain.partition(":")[0].lower(), local_names))
         self.limits = limits or Limits()
-        self.stats = Stats()
+        self.stats = stats or Stats()
         self.now = 0.0
         """The door's clock in seconds, which moves twice a second."""
         self._access_log = access_log

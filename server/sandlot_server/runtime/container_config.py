@@ -14,7 +14,7 @@ ROLE_LABEL = "dev.sandlot.role"
 TEMPLATE_LABEL = "dev.sandlot.template"
 BUILD_LABEL = "dev.sandlot.build"
 
-AGENT_COMMAND = [AGENT_PYTHON, "-I", "-B", "-X", "frozen_modules=on", "-m", "sandlot_envd"]
+AGENT_COMMAND = [AGENT_PYTHON, "-I", "-S", "-B", "-X", "frozen_modules=on", "-m", "sandlot_envd"]
 HOSTNAME = "sandbox"
 
 CAPABILITIES = [
@@ -130,7 +130,7 @@ def make_copier_config(installation: str, image: str, agent_volume: str, folder:
     return {
         "Image": image,
         "User": "0:0",
-        "Entrypoint": [AGENT_COMMAND[0], "-I", "-B", "-c", program, "/layer"],
+        "Entrypoint": [AGENT_PYTHON, "-I", "-S", "-B", "-c", program, "/layer"],
         "Cmd": [],
         "Env": ["LD_PRELOAD="],
         "Labels": {INSTALLATION_LABEL: installation, ROLE_LABEL: str(Role.TOOL)},

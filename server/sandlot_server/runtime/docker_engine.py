@@ -225,17 +225,10 @@ class DockerEngine:
         self._placement = Placement(
             installation=self._installation,
             network=self._network,
-            agent_volume=self._settings.agent_volume or self._find_agent(),
+            agent_volume=self._settings.agent_volume or find_agent(self._engine),
             cpus=int(self._engine.info()["NCPU"]),
         )
         self._make_firewall(self._ensure_network()).install()
-
-    def _find_agent(self) -> str:
-        volumes = self._engine.volumes(filters={"label": AGENT_LABEL})["Volumes"] or []
-        if not volumes:
-            raise EngineError("no volume with the agent is on the engine: `make images` makes it")
-        newest = max(volumes, key=lambda volume: str(volume["CreatedAt"]))
-        return str(newest["Name"])
 
     def _ensure_network(self) -> str:
         """Return the subnet of the sandboxes' network, made where there is none."""
@@ -371,3 +364,12 @@ def connect(**options: Any) -> docker.APIClient:
 
 def _name(found: dict[str, Any]) -> str:
     return str(found["Names"][0]).removeprefix("/")
+
+
+def find_agent(engine: docker.APIClient) -> str:
+    """Return the name of the newest volume with the agent; raises EngineError when there is none."""
+    volumes = engine.volumes(filters={"label": AGENT_LABEL})["Volumes"] or []
+    if not volumes:
+        raise EngineError("no volume with the agent is on the engine: `make images` makes it")
+    newest = max(volumes, key=lambda volume: str(volume["CreatedAt"]))
+    return str(newest["Name"])
