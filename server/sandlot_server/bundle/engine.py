@@ -45,6 +45,14 @@ class Engine:
             found = [image for name in names for image in self._client.images(name=name)]
         return [tag for image in found for tag in image["RepoTags"] or ()]
 
+    def find_tags(self, image: str) -> list[str]:
+        """Return all names that an image has; none where there is no such image."""
+        with telling_errors():
+            try:
+                return list(self._client.inspect_image(image)["RepoTags"] or ())
+            except NotFound:
+                return []
+
     def save_images(self, names: Sequence[str]) -> Iterator[bytes]:
         """Yield an archive of images, in which the layers that they share stand once."""
         with telling_errors():
@@ -59,11 +67,6 @@ class Engine:
             for message in self._client.load_image(archive):
                 if "error" in message:
                     raise BundleError(f"the engine did not take the images: {message['error']}")
-
-    def tag(self, image: str, repository: str, tag: str) -> None:
-        """Give an image another name."""
-        with telling_errors():
-            self._client.tag(image, repository, tag, force=True)
 
     def find_volume(self, name: str | None) -> Volume:
         """Return the agent's volume of this name, or the newest one; raises BundleError when there is none."""

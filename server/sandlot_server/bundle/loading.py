@@ -48,8 +48,6 @@ def _fill_engine(bundle: Bundle, engine: Engine, say: Say) -> None:
         raise BundleError(f"the bundle is for {manifest['architecture']}, this engine for {engine.architecture}")
     say(f"images {', '.join(manifest['images'])}")
     engine.load_images(bundle.read("images.tar"))
-    repository = manifest["base_image"].rpartition(":")[0]
-    engine.tag(manifest["base_image"], repository, "latest")
     volume = Volume(manifest["agent"]["name"], manifest["agent"]["labels"])
     if not engine.has_volume(volume.name):
         say(f"agent {volume.name}")

@@ -65,11 +65,11 @@ def _write(
     say: Say,
 ) -> None:
     volume = engine.find_volume(settings.agent_volume)
-    base = engine.find_images([settings.base_image.partition(":")[0]])
-    if settings.base_image not in base:
+    # Under every name: docker/build.sh asks for the one that tells the recipe, a server for the one in its settings.
+    base = engine.find_tags(settings.base_image)
+    if not base:
         raise BundleError(f"there is no image {settings.base_image}: `make images` makes it")
-    server = engine.find_images(SERVER_IMAGES)
-    images = list(dict.fromkeys([settings.base_image, *server, *(one.image for one in chosen)]))
+    images = list(dict.fromkeys([*base, *engine.find_images(SERVER_IMAGES), *(one.image for one in chosen)]))
     if lock is not None:
         say("packages")
         _add_packages(writer, lock)
