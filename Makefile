@@ -7,7 +7,7 @@ BIN := .venv/bin
 # Assigned first: a failure inside eval "$$(…)" would go unseen.
 PREPARE = engine=$$(docker/engine.sh); set -a; eval "$$engine"; images=$$(docker/build.sh all); eval "$$images"; set +a
 
-.PHONY: help up down env test check bench demo doctor fuzz images venv
+.PHONY: help bundle up down env test check bench demo doctor fuzz images venv
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -29,6 +29,9 @@ env: ## print the exports for the official SDKs: eval "$$(make -s env)"
 
 demo: ## run the demonstration again
 	@$(BIN)/sandlot demo
+
+bundle: venv ## everything for a site without a network in one file: make bundle FILE=site.tar TEMPLATES="one two"
+	@$(PREPARE); $(BIN)/sandlot bundle save "$${FILE:?FILE=<path> is missing}" $(TEMPLATES)
 
 doctor: ## look at everything a sandbox needs, with a fix for each thing that is missing
 	@$(BIN)/sandlot doctor
