@@ -15,6 +15,7 @@ from docker.errors import DockerException, ImageNotFound
 from sandlot_server import daemon
 from sandlot_server.errors import EngineError
 from sandlot_server.runtime.docker_engine import find_agent
+from sandlot_server.runtime.swap import can_push, read_swap
 from sandlot_server.settings import Settings
 
 MIN_DISK_GB = 5
@@ -56,6 +57,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield _check_base(client, settings)
         yield _check_agent(client, settings)
         yield _check_disk(client)
+        yield examine_swap()
     finally:
         client.close()
     yield _check_port(settings)
@@ -107,6 +109,20 @@ def _check_disk(client: docker.DockerClient) -> Finding:
     free = shutil.disk_usage(root if root.exists() else Path("/")).free / 1e9
     fix = None if free >= MIN_DISK_GB else f"free some space on {root}: sandboxes share it and have no quota"
     return Finding("disk", f"{free:.0f} GB free for images and sandboxes in {root}", fix)
+
+
+def examine_swap() -> Finding:
+    """Look at where the memory of paused sandboxes can go."""
+    try:
+        total, free = read_swap()
+    except OSError:
+        return Finding("swap", "not known here: paused sandboxes stay in memory")
+    if not total:
+        return Finding("swap", "none: paused sandboxes stay in memory")
+    found = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free"
+    if not can_push():
+        return Finding("swap", f"{found}, but only a server that is root moves the memory of paused sandboxes there")
+    return Finding("swap", f"{found}: the memory of paused sandboxes is moved there")
 
 
 def _check_names(domain: str) -> Finding:

@@ -21,6 +21,8 @@ from sandlot_server.store.base import Store
 
 log = logging.getLogger(__name__)
 
+MIB = 1024 * 1024
+
 
 class Freezer:
     """Moves sandboxes between running and paused."""
@@ -72,6 +74,16 @@ class Freezer:
         self._journal.record(
             Event.RESUMED, entry.sandbox.id, f"resumed{' by a fresh boot' if afresh else ''}", mode=mode
         )
+
+    async def push_out(self, entry: Entry) -> None:
+        """Let a paused sandbox take up no memory, where the host has swap."""
+        try:
+            moved = await self._runtime.push_out(entry.sandbox.container)
+        except EngineError as error:
+            log.debug("the memory of %s stays: %s", entry.sandbox.id, error)
+            return
+        if moved:
+            log.info("%s is paused, and %d MiB of its memory are in swap", entry.sandbox.id, moved // MIB)
 
     @asynccontextmanager
     async def standstill(self, entry: Entry) -> AsyncIterator[None]:

@@ -190,6 +190,8 @@ class SandboxService:
         self.expiry.cancel(sandbox_id)
         try:
             await self._freezer.pause(entry, memory=memory, require_healthy=require_healthy)
+            if memory:
+                self._tasks.spawn(self._freezer.push_out(entry), f"moving of the memory of {sandbox_id}")
         finally:
             if entry.state is SandboxState.RUNNING:
                 self.expiry.schedule(sandbox_id, entry.sandbox.end_at)

@@ -130,6 +130,12 @@ class Runtime(Protocol):
     async def pause(self, name: str) -> None:
         """Stop every process of the container where it is; raises ContainerGone when it has ended."""
 
+    async def push_out(self, name: str) -> int:
+        """Move the memory of a paused container to the host's swap; return the bytes that have left.
+
+        Nothing happens where the host has no swap or this process may not do it. Unpausing ends it at once.
+        """
+
     async def unpause(self, name: str) -> None:
         """Let a paused container go on; raises ContainerGone when it has ended."""
 

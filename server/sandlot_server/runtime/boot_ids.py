@@ -30,7 +30,7 @@ _MS_BIND: Final = 4096
 
 def give_boot_id(pid: int) -> bool:
     """Put a file over the boot id that the container of process `pid` sees; returns whether that could be done."""
-    if os.geteuid() != 0 or not _is_of_this_host(pid):
+    if os.geteuid() != 0 or not is_of_this_host(pid):
         return False
     done: list[bool] = []
     # A thread of its own: it can never come back from the namespace that it enters.
@@ -40,7 +40,7 @@ def give_boot_id(pid: int) -> bool:
     return done == [True]
 
 
-def _is_of_this_host(pid: int) -> bool:
+def is_of_this_host(pid: int) -> bool:
     """Whether the engine's pid is one of our own pid namespace; a server in a container sees others under it."""
     deadline = time.monotonic() + EXEC_S
     while time.monotonic() < deadline:

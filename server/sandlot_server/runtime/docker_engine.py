@@ -19,7 +19,7 @@ from sandlot_protocol.http import ENVD_PORT
 from sandlot_server.build_models import Credentials
 from sandlot_server.errors import ContainerGone, EngineError, EngineUnavailable, IsolationFailed
 from sandlot_server.runtime.base import Capture, Container, ContainerInfo, ContainerSpec, Notice, Role, Status
-from sandlot_server.runtime.boot_ids import give_boot_id
+from sandlot_server.runtime.boot_ids import give_boot_id, is_of_this_host
 from sandlot_server.runtime.container_config import (
     BUILD_LABEL,
     INSTALLATION_LABEL,
@@ -34,6 +34,7 @@ from sandlot_server.runtime.docker_disk import DiskMeter
 from sandlot_server.runtime.docker_events import EventStream, explain
 from sandlot_server.runtime.docker_images import ImageMaker
 from sandlot_server.runtime.firewall import Firewall
+from sandlot_server.runtime.swap import SwapOut, can_push, find_group, read_swap
 from sandlot_server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,8 @@ class DockerEngine:
         self._slow_threads = ThreadPoolExecutor(SLOW_THREADS, thread_name_prefix="docker-slow")
         self._client: docker.APIClient | None = None
         self._placement: Placement | None = None
+        self._swap = SwapOut()
+        self._one_push = asyncio.Semaphore(1)
         self._disk = DiskMeter(lambda: self._engine)
         self._images = ImageMaker(lambda: self._engine, installation, settings.home / "layers")
 
@@ -114,9 +117,17 @@ class DockerEngine:
         """Freeze the container's cgroup."""
         await self._run(lambda: self._engine.pause(name))
 
+    async def push_out(self, name: str) -> int:
+        """Let the kernel reclaim the container's memory, one container after the other."""
+        if not can_push() or read_swap()[1] == 0:
+            return 0
+        self._swap.begin(name)
+        async with self._one_push:
+            return await self._run(lambda: self._push_out(name), slow=True)
+
     async def unpause(self, name: str) -> None:
         """Thaw the container's cgroup."""
-        await self._run(lambda: self._engine.unpause(name))
+        await self._run(lambda: self._unpause(name))
 
     async def halt(self, name: str) -> None:
         """Kill process 1 and wait for the end."""
@@ -310,7 +321,20 @@ class DockerEngine:
             image_env=parse_env(image["Config"].get("Env")),
         )
 
+    def _push_out(self, name: str) -> int:
+        try:
+            state = self._engine.inspect_container(name)["State"]
+            group = find_group(state["Pid"]) if state["Paused"] and is_of_this_host(state["Pid"]) else None
+            return 0 if group is None else self._swap.push(name, group)
+        finally:
+            self._swap.stop(name)
+
+    def _unpause(self, name: str) -> None:
+        self._swap.stop(name)
+        self._engine.unpause(name)
+
     def _remove(self, name: str) -> None:
+        self._swap.stop(name)
         try:
             self._engine.remove_container(name, v=True, force=True)
         except NotFound:
@@ -328,6 +352,7 @@ class DockerEngine:
             return
 
     def _halt(self, name: str) -> None:
+        self._swap.stop(name)
         try:
             self._engine.kill(name)
         except APIError as error:

@@ -52,6 +52,8 @@ class MemoryRuntime:
         self.used_disk: dict[str, int] = {}
         """Bytes that containers have written, by name."""
         self.free_disk: int | None = None
+        self.memory_each = 0
+        """Bytes that leave memory when a container is pushed out."""
         self._boxes: dict[str, _Box] = {}
         self._images: set[str] = set()
         self._watchers: set[asyncio.Queue[Notice | None]] = set()
@@ -96,6 +98,12 @@ class MemoryRuntime:
             raise EngineError(f"container {name} is already paused")
         box.agent.freeze()
         box.status = Status.PAUSED
+
+    async def push_out(self, name: str) -> int:
+        """Pretend that `memory_each` bytes have left."""
+        self.before("push_out", name)
+        box = self._boxes.get(name)
+        return self.memory_each if box is not None and box.status is Status.PAUSED else 0
 
     async def unpause(self, name: str) -> None:
         """The agent answers again, what it was asked meanwhile too."""

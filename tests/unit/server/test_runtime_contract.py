@@ -15,6 +15,7 @@ from sandlot_server.runtime.base import ContainerInfo, ContainerSpec, Death, Lis
 from sandlot_server.runtime.docker_disk import DiskMeter
 from sandlot_server.runtime.docker_engine import DockerEngine, connect
 from sandlot_server.runtime.memory import MemoryRuntime
+from sandlot_server.runtime.swap import can_push, read_swap
 from sandlot_server.settings import Settings
 
 
@@ -152,6 +153,20 @@ async def test_deaths_are_told(bench: Bench) -> None:
     await notices.aclose()  # type: ignore[attr-defined]
     with pytest.raises(ContainerGone):
         await bench.runtime.explain_end("sandlot-test-none")
+
+
+async def test_memory_leaves_where_there_is_swap(bench: Bench) -> None:
+    spec = bench.specify()
+    await bench.runtime.start(spec)
+    assert await bench.runtime.push_out(spec.name) == 0, "it runs"
+    await bench.runtime.pause(spec.name)
+    moved = await bench.runtime.push_out(spec.name)
+    if isinstance(bench.runtime, DockerEngine):
+        assert (moved > 0) is (can_push() and read_swap()[1] > 0)
+    pushing = asyncio.ensure_future(bench.runtime.push_out(spec.name))
+    await bench.runtime.unpause(spec.name)
+    await asyncio.wait_for(pushing, 10)
+    await bench.runtime.attach(spec.name)
 
 
 @pytest.mark.docker
