@@ -23,6 +23,8 @@ def main() -> None:
     hide_memory()
     token = os.environ.pop("SANDLOT_CONTROL_TOKEN", None)
     port = os.environ.pop("SANDLOT_ENVD_PORT", None)
+    if nameserver := os.environ.pop("SANDLOT_NAMESERVER", None):
+        _use_nameserver(nameserver)
 
     import asyncio
 
@@ -30,6 +32,16 @@ def main() -> None:
     from sandlot_protocol.http import ENVD_PORT
 
     asyncio.run(run(token or None, ENVD_PORT if port is None else int(port)))
+
+
+def _use_nameserver(address: str) -> None:
+    from sandlot_envd.nameserver import use_nameserver
+
+    try:
+        use_nameserver(address)
+    except OSError as error:
+        # Names are then looked up where the engine says, which asks the same resolver.
+        print(f"resolv.conf stays as it is: {error}", file=sys.stderr)  # noqa: T201 - before there is a log
 
 
 if __name__ == "__main__":

@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sandlot_server.agent import Agent
+from sandlot_server.border.policy import parse_policy
 from sandlot_server.errors import ContainerGone
 from sandlot_server.identity import Identity
 from sandlot_server.launching import launch
-from sandlot_server.models import Context, Sandbox, Template, now
+from sandlot_server.models import Context, Egress, Sandbox, Template, now
 from sandlot_server.runtime.base import Container, ContainerSpec, Role, Runtime
 from sandlot_server.settings import Settings
 from sandlot_server.shell import Shell
@@ -44,14 +45,15 @@ class Containers:
         """Whether this container is being made at this moment."""
         return name in self._awaited or name in self._launched
 
-    async def provision(self, name: str, template: Template) -> Container:
-        """Start a container, wait for its agent, and for what the template starts in it.
+    async def provision(self, name: str, template: Template, egress: Egress | None = None) -> Container:
+        """Start a container, wait for its agent, and for what the template starts in it, which `egress` binds already.
 
         Raises EngineError, or AgentError when the agent or what is started does not come up; the caller then removes
         the container.
         """
         container = await self._open(name, template, Role.SANDBOX)
         if template.start is not None:
+            await self.confine(container, egress)
             async with self._launching(name):
                 await launch(await self._introduce(container, template), template.start)
         return container
@@ -71,13 +73,19 @@ class Containers:
             began = time.perf_counter()
             container = await self._runtime.start(self._specify(name, template, role))
             started = time.perf_counter()
+            # An address that was another's must not come with what held for that one.
+            await self._runtime.confine(container, None)
             await self._wait_until_healthy(container, died)
         healthy = time.perf_counter()
         log.debug("%s: engine %.0f ms, agent %.0f ms", name, (started - began) * 1e3, (healthy - started) * 1e3)
         return container
 
     async def claim(self, container: Container, sandbox: Sandbox) -> None:
-        """Make a container that waits be this sandbox: one call to its agent. Raises AgentError."""
+        """Make a container that waits be this sandbox: one call to its agent, after what it may reach is settled.
+
+        Raises AgentError, IsolationFailed.
+        """
+        await self.confine(container, sandbox.spec.egress)
         values = {
             "sandboxID": sandbox.id,
             "templateID": sandbox.spec.template_id,
@@ -89,6 +97,10 @@ class Containers:
         if sandbox.spec.secure:
             values["accessToken"] = self._identity.envd_token(sandbox.id)
         await self.agent_of(container).init(values)
+
+    async def confine(self, container: Container, egress: Egress | None) -> None:
+        """Let a container reach what a request allows it; raises InvalidRequest, IsolationFailed."""
+        await self._runtime.confine(container, parse_policy(egress))
 
     async def restart(self, container: Container, sandbox: Sandbox) -> None:
         """Start what the template starts, in a sandbox that has booted afresh; raises AgentError."""

@@ -112,6 +112,6 @@ class Creator:
                 log.warning("the waiting container %s failed: %s", warm.name, error)
                 await self._store.save_sandbox(entry.change(container=self._containers.new_name()))
                 self._remover.remove_container(warm.name)
-        container = await self._containers.provision(entry.sandbox.container, template)
+        container = await self._containers.provision(entry.sandbox.container, template, entry.sandbox.spec.egress)
         await self._containers.claim(container, entry.sandbox)
         return container

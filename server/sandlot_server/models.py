@@ -105,6 +105,17 @@ class Ingress:
 
 
 @dataclass(frozen=True, slots=True)
+class Egress:
+    """What a sandbox may reach, in the words of the request; `border.policy` says what they mean."""
+
+    allow_out: tuple[str, ...] = ()
+    deny_out: tuple[str, ...] = ()
+    dns_servers: tuple[str, ...] = ()
+    internet: bool | None = None
+    """False denies all that is not allowed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Idempotency:
     """The key of a create request that may be repeated, and a digest of what it asks for."""
 
@@ -123,6 +134,7 @@ class NewSandbox:
     env_vars: Mapping[str, str] = field(default_factory=dict)
     lifecycle: Lifecycle = Lifecycle()
     ingress: Ingress | None = None
+    egress: Egress | None = None
     mcp_servers: tuple[str, ...] = ()
     idempotency: Idempotency | None = None
 
@@ -142,6 +154,7 @@ class SandboxSpec:
     env_vars: Mapping[str, str] = field(default_factory=dict)
     lifecycle: Lifecycle = Lifecycle()
     ingress: Ingress | None = None
+    egress: Egress | None = None
     mcp_servers: tuple[str, ...] = ()
     """Names of the MCP servers that the creator starts in the sandbox; recorded, since the SDK does the starting."""
     idempotency: Idempotency | None = None

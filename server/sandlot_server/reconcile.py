@@ -8,6 +8,7 @@ import logging
 from datetime import timedelta
 
 from sandlot_server.activity import KEPT
+from sandlot_server.border.policy import parse_policy
 from sandlot_server.builds.service import Builds
 from sandlot_server.containers import Containers
 from sandlot_server.errors import EngineError, SandlotError
@@ -73,9 +74,15 @@ class Reconciler:
                 await self._recover(entry, info.status if info else None)
             except SandlotError as error:
                 await self._remover.kill(entry, f"it could not be taken over after a restart: {error}")
+        await self._confine()
         for info in infos.values():
             await self._adopt(info)
         await self._images.collect()
+
+    async def _confine(self) -> None:
+        """What sandboxes may reach holds on in the kernel; from here on this server answers for it."""
+        policies = {entry.sandbox.container: parse_policy(entry.sandbox.spec.egress) for entry in self._registry}
+        await self._runtime.confine_all({name: policy for name, policy in policies.items() if policy is not None})
 
     async def _recover(self, entry: Entry, status: Status | None) -> None:
         state = entry.state

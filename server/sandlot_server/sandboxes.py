@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from datetime import datetime
 
 from sandlot_server.containers import Containers
@@ -24,6 +25,7 @@ from sandlot_server.freezing import Freezer
 from sandlot_server.host_disk import HostDisk
 from sandlot_server.journal import Event, Journal
 from sandlot_server.models import (
+    Egress,
     Idempotency,
     NewSandbox,
     Sandbox,
@@ -153,6 +155,20 @@ class SandboxService:
         end_at = self._end_after(entry, timeout_s)
         if end_at > entry.sandbox.end_at:
             await self._move_end(entry, end_at)
+
+    async def set_egress(self, sandbox_id: str, egress: Egress) -> None:
+        """Let a running sandbox reach what `egress` says and nothing else, connections that are open included.
+
+        Raises SandboxNotFound when it does not run, Conflict while an operation is under way, InvalidRequest,
+        IsolationFailed.
+        """
+        entry = self._require_running(sandbox_id)
+        assert entry.container is not None
+        await self._containers.confine(entry.container, egress)
+        if entry.state is SandboxState.KILLING:
+            raise SandboxNotFound(sandbox_id)
+        entry.sandbox = replace(entry.sandbox, spec=replace(entry.sandbox.spec, egress=egress))
+        await self._store.save_sandbox(entry.sandbox)
 
     def _end_after(self, entry: Entry, timeout_s: int) -> datetime:
         limit = entry.sandbox.started_at + seconds(self._settings.max_timeout_hours * HOUR_S)
@@ -342,6 +358,7 @@ def _specify(wanted: NewSandbox, template: Template) -> SandboxSpec:
         env_vars=wanted.env_vars,
         lifecycle=wanted.lifecycle,
         ingress=wanted.ingress,
+        egress=wanted.egress,
         mcp_servers=wanted.mcp_servers,
         idempotency=wanted.idempotency,
         context=template.context,

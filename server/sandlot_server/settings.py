@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MAX_SOCKET_PATH = 100
+
+T = TypeVar("T")
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Listed = Annotated[tuple[T, ...], NoDecode, BeforeValidator(_split)]
+"""Several values, joined by commas in the environment."""
 
 
 class Settings(BaseSettings):
@@ -96,6 +107,12 @@ class Settings(BaseSettings):
 
     provision_packages: bool = True
     """Whether a build from a foreign image installs what the SDKs need and the image lacks (bash, sudo, curl, git)."""
+
+    open_networks: Listed[IPv4Network] = ()
+    """Private networks that sandboxes and builds may reach, such as `10.1.0.0/16,192.168.1.5`; others are closed."""
+
+    dns_servers: Listed[IPv4Address] = ()
+    """Where names are looked up for sandboxes; by default where the host looks them up."""
 
     max_body_mb: int = Field(default=8, ge=1)
     """Largest body of an API request, in MiB; files are not bound by it."""

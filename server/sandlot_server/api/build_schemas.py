@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from sandlot_server.api.schemas import Wire, shape_time
+from sandlot_server.api.schemas import shape_time
+from sandlot_server.api.wire import Wire
 from sandlot_server.build_models import Build, BuildLog, Credentials, Plan, Step
 from sandlot_server.errors import InvalidRequest, NotBuilt
 from sandlot_server.names import NAMESPACE, parse_own_name, parse_tag

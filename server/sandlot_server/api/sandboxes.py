@@ -11,10 +11,11 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import QueryParams
 
 from sandlot_server.api import schemas
+from sandlot_server.api.network import NetworkUpdateBody, make_egress
 from sandlot_server.api.requests import read_body, read_sandbox_id, require_key
 from sandlot_server.errors import InvalidRequest
 from sandlot_server.listing import ALL_STATES, Query, decode_token, list_page, parse_metadata
-from sandlot_server.models import Idempotency, NewSandbox, Sandbox
+from sandlot_server.models import Egress, Idempotency, NewSandbox, Sandbox
 from sandlot_server.names import parse_reference
 from sandlot_server.sandboxes import SandboxService
 from sandlot_server.settings import Settings
@@ -43,7 +44,10 @@ async def create_v2(request: Request) -> Response:
     if body.secure is False:
         raise InvalidRequest("Error when parsing request: 'secure=false' is not supported by this route")
     wanted = body.to_new_sandbox(
-        default_timeout_s=schemas.V2_TIMEOUT_S, secure=True, idempotency=_read_idempotency(request, body)
+        request.app.state.settings,
+        default_timeout_s=schemas.V2_TIMEOUT_S,
+        secure=True,
+        idempotency=_read_idempotency(request, body),
     )
     return await _create(request, wanted)
 
@@ -61,7 +65,9 @@ def _read_idempotency(request: Request, body: schemas.CreateBody) -> Idempotency
 async def create_v1(request: Request) -> Response:
     """Create a sandbox as older clients do; its agent wants the access token when they say so."""
     body = await read_body(request, schemas.CreateBody)
-    wanted = body.to_new_sandbox(default_timeout_s=schemas.V1_TIMEOUT_S, secure=bool(body.secure))
+    wanted = body.to_new_sandbox(
+        request.app.state.settings, default_timeout_s=schemas.V1_TIMEOUT_S, secure=bool(body.secure)
+    )
     return await _create(request, wanted)
 
 
@@ -202,6 +208,15 @@ async def set_timeout(request: Request) -> Response:
     """Set when a running sandbox ends."""
     body = await read_body(request, schemas.TimeoutBody)
     await _service(request).set_timeout(read_sandbox_id(request), body.timeout)
+    return Response(status_code=204)
+
+
+@router.put("/sandboxes/{sandbox_id}/network")
+async def set_network(request: Request) -> Response:
+    """Replace what a running sandbox may reach; what the body leaves out is cleared."""
+    body = await read_body(request, NetworkUpdateBody)
+    egress = make_egress(body, body.allow_internet_access, request.app.state.settings)
+    await _service(request).set_egress(read_sandbox_id(request), egress or Egress())
     return Response(status_code=204)
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sandlot_protocol.http import ENVD_VERSION
+from sandlot_server.api.network import Network, make_egress, make_ingress, shape_network
+from sandlot_server.api.wire import Wire
 from sandlot_server.errors import InvalidRequest
 from sandlot_server.identity import Identity
 from sandlot_server.listing import MAX_PAGE, public_state
-from sandlot_server.models import Idempotency, Ingress, Lifecycle, NewSandbox, Sandbox
+from sandlot_server.models import Idempotency, Lifecycle, NewSandbox, Sandbox
+from sandlot_server.settings import Settings
 
 CLIENT_ID = "sandlot"
 """Clients expect one and older ones append it to the sandbox id; it has no meaning."""
@@ -20,34 +22,12 @@ V1_TIMEOUT_S = 15
 V2_TIMEOUT_S = 300
 
 Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
-MASK = re.compile(r"(?:[A-Za-z0-9_.-]|\$\{PORT\})+(?::(?:\d+|\$\{PORT\}))?")
-
-
-class Wire(BaseModel):
-    """A request body: strict about types, and about fields that nobody would act on."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class AutoResume(Wire):
     """`autoResume` of a create request."""
 
     enabled: bool
-
-
-class Network(Wire):
-    """`network` of a create request; the fields about egress are refused until they work."""
-
-    allowPublicTraffic: bool = True  # noqa: N815 - named by the wire
-    maskRequestHost: str | None = None  # noqa: N815
-    httpsPorts: list[Annotated[int, Field(ge=1, le=65535)]] | None = None  # noqa: N815
-
-    @field_validator("maskRequestHost")
-    @classmethod
-    def _check_mask(cls, value: str | None) -> str | None:
-        if value is not None and not MASK.fullmatch(value):
-            raise ValueError("must be host or host:port in ASCII, in which ${PORT} stands for the port")
-        return value
 
 
 class CreateBody(Wire):
@@ -70,7 +50,6 @@ class CreateBody(Wire):
     @model_validator(mode="after")
     def _refuse_what_does_not_work(self) -> CreateBody:
         wanted = {
-            "allow_internet_access=false": self.allow_internet_access is False,
             "iam": bool(self.iam),
             "volumeMounts": bool(self.volumeMounts),
         }
@@ -88,7 +67,7 @@ class CreateBody(Wire):
         return value
 
     def to_new_sandbox(
-        self, *, default_timeout_s: int, secure: bool, idempotency: Idempotency | None = None
+        self, settings: Settings, *, default_timeout_s: int, secure: bool, idempotency: Idempotency | None = None
     ) -> NewSandbox:
         """The request as the service takes it; raises InvalidRequest on fields that contradict each other."""
         lifecycle = Lifecycle(
@@ -105,6 +84,7 @@ class CreateBody(Wire):
             env_vars=self.envVars or {},
             lifecycle=lifecycle,
             ingress=make_ingress(self.network, secure),
+            egress=make_egress(self.network, self.allow_internet_access, settings),
             mcp_servers=tuple(self.mcp or ()),
             idempotency=idempotency,
         )
@@ -121,17 +101,6 @@ def check_lifecycle(lifecycle: Lifecycle) -> None:
             "autoPauseMemory=false (filesystem-only auto-pause) cannot be combined with autoResume: "
             "what was paused without memory is not resumed by traffic, only explicitly."
         )
-
-
-def make_ingress(network: Network | None, secure: bool) -> Ingress | None:
-    """The part of the network settings that the front door carries out; raises InvalidRequest."""
-    if network is None:
-        return None
-    if not network.allowPublicTraffic and not secure:
-        raise InvalidRequest(
-            "You cannot create a sandbox without public access unless you enable secure envd access via 'secure' flag."
-        )
-    return Ingress(network.allowPublicTraffic, network.maskRequestHost, tuple(network.httpsPorts or ()))
 
 
 class ConnectBody(Wire):
@@ -263,10 +232,4 @@ def shape_detail(sandbox: Sandbox, identity: Identity, disk_mb: int) -> dict[str
         answer["envdAccessToken"] = identity.envd_token(sandbox.id)
     if answer["state"] == "paused":
         answer["pauseMode"] = "filesystem" if sandbox.filesystem_only else "full"
-    if (ingress := sandbox.spec.ingress) is not None:
-        answer["network"] = {
-            "allowPublicTraffic": ingress.allow_public_traffic,
-            "httpsPorts": list(ingress.https_ports),
-            **({"maskRequestHost": ingress.mask_request_host} if ingress.mask_request_host else {}),
-        }
-    return answer
+    return answer | shape_network(sandbox)

@@ -13,7 +13,8 @@ from pydantic import Field
 from sandlot_protocol.http import ENVD_VERSION
 from sandlot_server.api import build_schemas
 from sandlot_server.api.requests import read_body, require_key
-from sandlot_server.api.schemas import Wire, parse_limit, shape_time
+from sandlot_server.api.schemas import parse_limit, shape_time
+from sandlot_server.api.wire import Wire
 from sandlot_server.build_models import BuildStatus
 from sandlot_server.errors import Forbidden, InvalidRequest, NotFound
 from sandlot_server.listing import Cursor, decode_token, encode_token

@@ -8,7 +8,6 @@ from sandlot_server.api.requests import require_key
 from sandlot_server.errors import NotBuilt
 
 FEATURES = {
-    "/sandboxes/{sandbox_id}/network": "changing the network of a sandbox",
     "/templates": "building a template by docker push (newer clients do without)",
     "/v2/templates": "building a template by docker push (newer clients do without)",
     "/templates/{rest:path}": "this route of the template API",

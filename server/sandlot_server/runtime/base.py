@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from sandlot_server.border.policy import Policy
 from sandlot_server.build_models import Credentials
 
 AGENT_PATH = "/opt/sandlot"
@@ -144,6 +145,18 @@ class Runtime(Protocol):
 
     async def boot(self, name: str) -> Container:
         """Start a halted container afresh on its files; its agent may not answer yet."""
+
+    async def confine(self, container: Container, policy: Policy | None) -> None:
+        """Let a container reach only what the policy allows, from now on; None lifts what held for it.
+
+        Free of charge when nothing changes. Raises IsolationFailed, and then what held before goes on to hold.
+        """
+
+    async def confine_all(self, policies: Mapping[str, Policy]) -> None:
+        """Confine all containers that were confined under an earlier server, in one step; by name.
+
+        What held for them until now holds until then. Raises IsolationFailed.
+        """
 
     async def read_log(self, name: str) -> str:
         """Return the end of what the container's process 1 has written, 4,000 lines at most."""

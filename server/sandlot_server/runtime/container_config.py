@@ -45,6 +45,8 @@ class Placement:
 
     installation: str
     network: str
+    gateway: str
+    """Where our resolver answers."""
     agent_volume: str
     cpus: int
     """CPUs of the host; asking the engine for more is an error."""
@@ -60,7 +62,11 @@ def make_config(spec: ContainerSpec, placement: Placement) -> dict[str, Any]:
         "Entrypoint": AGENT_COMMAND,
         "Cmd": [],
         # The image's own preload would go into the agent; the agent gives it back to what it starts.
-        "Env": ["LD_PRELOAD=", f"SANDLOT_CONTROL_TOKEN={spec.control_token}"],
+        "Env": [
+            "LD_PRELOAD=",
+            f"SANDLOT_CONTROL_TOKEN={spec.control_token}",
+            f"SANDLOT_NAMESERVER={placement.gateway}",
+        ],
         "Healthcheck": {"Test": ["NONE"]},
         "Labels": {
             INSTALLATION_LABEL: placement.installation,
@@ -97,6 +103,7 @@ def _confine() -> dict[str, Any]:
 def _mount_agent(placement: Placement) -> dict[str, Any]:
     return {
         "NetworkMode": placement.network,
+        "Dns": [placement.gateway],
         "Mounts": [
             {
                 "Type": "volume",

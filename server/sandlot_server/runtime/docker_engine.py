@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -16,6 +16,8 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.utils import kwargs_from_env
 
 from sandlot_protocol.http import ENVD_PORT
+from sandlot_server.border.border import Border
+from sandlot_server.border.policy import Policy
 from sandlot_server.build_models import Credentials
 from sandlot_server.errors import ContainerGone, EngineError, EngineUnavailable, IsolationFailed
 from sandlot_server.runtime.base import Capture, Container, ContainerInfo, ContainerSpec, Notice, Role, Status
@@ -33,7 +35,7 @@ from sandlot_server.runtime.container_config import (
 from sandlot_server.runtime.docker_disk import DiskMeter
 from sandlot_server.runtime.docker_events import EventStream, explain
 from sandlot_server.runtime.docker_images import ImageMaker
-from sandlot_server.runtime.firewall import Firewall
+from sandlot_server.runtime.firewall import Firewall, Place
 from sandlot_server.runtime.swap import SwapOut, can_push, find_group, read_swap
 from sandlot_server.settings import Settings
 
@@ -88,14 +90,19 @@ class DockerEngine:
         self._swap = SwapOut()
         self._one_push = asyncio.Semaphore(1)
         self._disk = DiskMeter(lambda: self._engine)
+        self._border: Border | None = None
         self._images = ImageMaker(lambda: self._engine, installation, settings.home / "layers")
 
     async def open(self) -> None:
         """Find agent and base image, make network and firewall; raises IsolationFailed, EngineError."""
-        await self._run(self._prepare)
+        place = await self._run(self._prepare)
+        self._border = Border(self._settings, self._make_firewall(place), place)
+        await self._border.open()
 
     async def close(self) -> None:
         """Let go of the engine."""
+        if self._border is not None:
+            await self._border.close()
         if self._client is not None:
             self._client.close()
         for threads in (self._threads, self._slow_threads):
@@ -112,6 +119,7 @@ class DockerEngine:
     async def remove(self, name: str) -> None:
         """Kill and remove, anonymous volumes included."""
         await self._run(lambda: self._remove(name), slow=True)
+        await self._release(name)
 
     async def pause(self, name: str) -> None:
         """Freeze the container's cgroup."""
@@ -132,10 +140,27 @@ class DockerEngine:
     async def halt(self, name: str) -> None:
         """Kill process 1 and wait for the end."""
         await self._run(lambda: self._halt(name))
+        await self._release(name)
 
     async def boot(self, name: str) -> Container:
         """Start the container again."""
         return await self._run(lambda: self._start_again(name))
+
+    async def confine(self, container: Container, policy: Policy | None) -> None:
+        """Change the rules for the container's address; no call to the engine."""
+        assert self._border is not None, "open() comes first"
+        await self._border.confine(container.address, container.name, policy)
+
+    async def confine_all(self, policies: Mapping[str, Policy]) -> None:
+        """Change the rules for the addresses of those that run or are paused."""
+        assert self._border is not None, "open() comes first"
+        alive = {info.name for info in await self.list_containers() if info.status in (Status.RUNNING, Status.PAUSED)}
+        addresses = {(await self.attach(name)).address: name for name in alive & policies.keys()}
+        await self._border.confine_all({address: (name, policies[name]) for address, name in addresses.items()})
+
+    async def _release(self, name: str) -> None:
+        if self._border is not None:
+            await self._border.release(name)
 
     async def read_log(self, name: str) -> str:
         """Return the end of the container's log."""
@@ -230,19 +255,21 @@ class DockerEngine:
             self._slow_threads if slow else self._threads, translated
         )
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> Place:
         self._images.clear()
         self._engine.inspect_image(self._settings.base_image)
+        place = self._ensure_network()
         self._placement = Placement(
             installation=self._installation,
             network=self._network,
+            gateway=place.gateway,
             agent_volume=self._settings.agent_volume or find_agent(self._engine),
             cpus=int(self._engine.info()["NCPU"]),
         )
-        self._make_firewall(self._ensure_network()).install()
+        return place
 
-    def _ensure_network(self) -> str:
-        """Return the subnet of the sandboxes' network, made where there is none."""
+    def _ensure_network(self) -> Place:
+        """Return where the sandboxes' network is, made where there is none."""
         found = self._engine.networks(names=[f"^{self._network}$"])
         if not found:
             try:
@@ -255,10 +282,11 @@ class DockerEngine:
                 )
             except APIError as error:
                 raise IsolationFailed(f"no network for sandboxes could be made: {error.explanation}") from error
-        return str(self._engine.inspect_network(self._network)["IPAM"]["Config"][0]["Subnet"])
+        addresses = self._engine.inspect_network(self._network)["IPAM"]["Config"][0]
+        return Place(self._bridge, str(addresses["Subnet"]), str(addresses["Gateway"]))
 
-    def _make_firewall(self, subnet: str) -> Firewall:
-        return Firewall(self._installation, bridge=self._bridge, subnet=subnet, run_in_host=self._run_in_host)
+    def _make_firewall(self, place: Place) -> Firewall:
+        return Firewall(self._installation, place, run_in_host=self._run_in_host)
 
     def _run_in_host(self, command: list[str]) -> str:
         """Run a command of the base image with the host's network and the right to change it."""
@@ -282,7 +310,7 @@ class DockerEngine:
     def _remove_network(self) -> bool:
         """Remove network and firewall rules; False while a container is on the network."""
         for found in self._engine.networks(names=[f"^{self._network}$"]):
-            self._make_firewall("").remove()
+            self._make_firewall(Place(self._bridge, "", "")).remove()
             try:
                 self._engine.remove_network(found["Id"])
             except APIError as error:

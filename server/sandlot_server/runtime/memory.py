@@ -6,8 +6,9 @@ It is shipped so that everything above the runtime can be tried in milliseconds,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+from sandlot_server.border.policy import Policy
 from sandlot_server.build_models import Credentials
 from sandlot_server.errors import ContainerGone, EngineError, EngineUnavailable
 from sandlot_server.runtime.base import (
@@ -56,6 +57,7 @@ class MemoryRuntime:
         """Bytes that leave memory when a container is pushed out."""
         self._boxes: dict[str, _Box] = {}
         self._images: set[str] = set()
+        self.policies: dict[str, Policy] = {}
         self._watchers: set[asyncio.Queue[Notice | None]] = set()
 
     async def open(self) -> None:
@@ -89,6 +91,7 @@ class MemoryRuntime:
             return
         await self._end(box, "killed")
         self._boxes.pop(name, None)
+        self.policies.pop(name, None)
 
     async def pause(self, name: str) -> None:
         """The agent stops answering."""
@@ -132,6 +135,17 @@ class MemoryRuntime:
         await box.agent.start()
         box.status = Status.RUNNING
         return self._describe(box)
+
+    async def confine(self, container: Container, policy: Policy | None) -> None:
+        """Note the policy."""
+        self.before("confine", container.name)
+        self.policies.pop(container.name, None)
+        if policy is not None:
+            self.policies[container.name] = policy
+
+    async def confine_all(self, policies: Mapping[str, Policy]) -> None:
+        """Note the policies."""
+        self.policies = dict(policies)
 
     async def read_log(self, name: str) -> str:
         """Return one line for each call that the agent answered."""

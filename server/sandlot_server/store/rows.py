@@ -11,6 +11,7 @@ from typing import Any
 from sandlot_server.models import (
     Activity,
     Context,
+    Egress,
     Idempotency,
     Ingress,
     Lifecycle,
@@ -76,16 +77,29 @@ def _decode_spec(fields: dict[str, Any]) -> SandboxSpec:
     idempotency = fields.pop("idempotency", None)
     if idempotency is not None:
         idempotency = Idempotency(**idempotency)
+    egress = _decode_egress(fields.pop("egress", None))
     mcp_servers = tuple(fields.pop("mcp_servers", ()))
     context, start = decode_context(fields.pop("context", None)), decode_start(fields.pop("start", None))
     return SandboxSpec(
         **fields,
         lifecycle=lifecycle,
         ingress=ingress,
+        egress=egress,
         mcp_servers=mcp_servers,
         idempotency=idempotency,
         context=context,
         start=start,
+    )
+
+
+def _decode_egress(fields: dict[str, Any] | None) -> Egress | None:
+    if fields is None:
+        return None
+    return Egress(
+        allow_out=tuple(fields["allow_out"]),
+        deny_out=tuple(fields["deny_out"]),
+        dns_servers=tuple(fields["dns_servers"]),
+        internet=fields["internet"],
     )
 
 

@@ -22,7 +22,7 @@ the name.
 def render() -> str:
     rows = []
     for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else str(field.default).replace(str(Path.home()), "~")
+        default = "" if field.default in (None, ()) else str(field.default).replace(str(Path.home()), "~")
         meaning = " ".join((field.description or "").split()).replace("|", "\\|")
         rows.append(f"| `SANDLOT_{name.upper()}` | {default and f'`{default}`'} | {meaning} |\n")
     return HEAD + "".join(rows)
