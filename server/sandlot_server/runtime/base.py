@@ -165,7 +165,10 @@ class Runtime(Protocol):
         """Return all containers of this installation, whatever they do."""
 
     async def capture(self, name: str) -> Capture:
-        """Copy what the container has changed; it must stand still meanwhile. Raises ContainerGone, EngineError."""
+        """Copy what the container has changed; it must stand still meanwhile.
+
+        Raises ContainerGone, EngineError, and DiskFull when there is no room for the copy.
+        """
 
     async def make_image(self, capture: Capture, build_id: str) -> str:
         """Turn a capture into an image that `build_id` names; return what to start containers from."""

@@ -48,6 +48,7 @@ CALL_S = 120
 LOG_LINES = 4000
 SLOW_THREADS = 4
 SETTLE_S = 20
+MIB = 1024 * 1024
 SETTLE_PAUSE_S = 0.1
 BRIDGE_OPTIONS = {"com.docker.network.bridge.enable_icc": "false"}
 STATUSES = {
@@ -91,7 +92,12 @@ class DockerEngine:
         self._one_push = asyncio.Semaphore(1)
         self._disk = DiskMeter(lambda: self._engine)
         self._border: Border | None = None
-        self._images = ImageMaker(lambda: self._engine, installation, settings.home / "layers")
+        self._images = ImageMaker(
+            lambda: self._engine,
+            installation,
+            settings.home / "layers",
+            keep_free=settings.min_free_disk_mb * MIB,
+        )
 
     async def open(self) -> None:
         """Find agent and base image, make network and firewall; raises IsolationFailed, EngineError."""

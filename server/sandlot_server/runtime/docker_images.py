@@ -8,43 +8,62 @@ import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import requests
 from docker.errors import APIError, ImageNotFound
 from docker.utils import parse_repository_tag
 
 from sandlot_server.build_models import Credentials
-from sandlot_server.errors import EngineError
+from sandlot_server.errors import DiskFull, EngineError
 from sandlot_server.runtime import layers
 from sandlot_server.runtime.archives import MAX_LAYERS, Layer, iterate_archive, make_image_config
 from sandlot_server.runtime.base import Capture
 from sandlot_server.runtime.container_config import INSTALLATION_LABEL, make_copier_config
+from sandlot_server.runtime.docker_disk import count_folders
+
+MIB = 1024 * 1024
+COPIES = 2
+"""What is captured lies on the disk twice for a while: as our file, and in the engine."""
 
 
-class _Digester:
-    """Passes bytes on and keeps their digest."""
+class Digester:
+    """Passes so many bytes on and keeps their digest; raises DiskFull on the first one too many."""
 
-    def __init__(self, out: BinaryIO) -> None:
+    def __init__(self, out: BinaryIO, room: int) -> None:
         self._out = out
+        self._room = room
         self._hash = hashlib.sha256()
 
+    def check(self, size: int) -> None:
+        """Raise DiskFull when this much more does not fit."""
+        if size > self._room:
+            raise DiskFull(
+                f"the files of the sandbox, in which holes count as written, do not fit on the disk: there is room for "
+                f"{max(0, self._room) // MIB} MiB (SANDLOT_MIN_FREE_DISK_MB stay free)"
+            )
+
     def write(self, data: bytes) -> int:
+        """Pass on; raises DiskFull, OSError."""
+        self.check(len(data))
+        self._room -= len(data)
         self._hash.update(data)
         return self._out.write(data)
 
     @property
     def digest(self) -> str:
+        """Of what has passed."""
         return f"sha256:{self._hash.hexdigest()}"
 
 
 class ImageMaker:
     """Captures containers and makes images; every method blocks."""
 
-    def __init__(self, find_client: Callable[[], Any], installation: str, folder: Path) -> None:
+    def __init__(self, find_client: Callable[[], Any], installation: str, folder: Path, *, keep_free: int = 0) -> None:
         self._find_client = find_client
         self._installation = installation
         self._folder = folder
+        self._keep_free = keep_free
 
     @property
     def _client(self) -> Any:
@@ -61,24 +80,35 @@ class ImageMaker:
             left.unlink()
 
     def capture(self, name: str, agent_volume: str) -> Capture:
-        """Copy the container's changes into a file; raises EngineError where the engine keeps them out of reach."""
+        """Copy the container's changes into a file.
+
+        Raises EngineError where the engine keeps them out of reach, and DiskFull where there is no room for them.
+        """
         found = self._client.inspect_container(name)
         upper = (found.get("GraphDriver", {}).get("Data") or {}).get("UpperDir")
         if upper is None:
             raise EngineError("snapshots need an engine with the overlay2 storage driver")
         handle, path = tempfile.mkstemp(dir=self._folder)
         with os.fdopen(handle, "wb") as file:
-            out = _Digester(file)
+            out = Digester(file, self._measure_room())
             try:
                 self._copy(upper, found["Image"], agent_volume, out)
-            except (OSError, layers.UnfitLayer) as error:
+            except BaseException as error:
                 Path(path).unlink()
-                raise EngineError(f"the files of the sandbox could not be copied: {error}") from error
+                if isinstance(error, OSError | layers.UnfitLayer):
+                    raise EngineError(f"the files of the sandbox could not be copied: {error}") from error
+                raise
         return Capture(found["Image"], Path(path), out.digest)
 
-    def _copy(self, upper: str, image: str, agent_volume: str, out: Any) -> None:
+    def _measure_room(self) -> int:
+        found = os.statvfs(self._folder)
+        return (found.f_bavail * found.f_frsize - self._keep_free) // COPIES
+
+    def _copy(self, upper: str, image: str, agent_volume: str, out: Digester) -> None:
         if os.access(upper, os.R_OK | os.X_OK):
-            layers.write_layer(upper, out)
+            # Found out before anything is written, while the sandbox stands still.
+            out.check(count_folders([upper], holes=True).get(upper, 0))
+            layers.write_layer(upper, cast("BinaryIO", out))
         else:
             self.copy_in_container(upper, image, agent_volume, out)
 

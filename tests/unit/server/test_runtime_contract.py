@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from sandlot_server.errors import ContainerGone, EngineError
+from sandlot_server.errors import ContainerGone, DiskFull, EngineError
 from sandlot_server.runtime.base import ContainerInfo, ContainerSpec, Death, Listening, Role, Runtime, Status
 from sandlot_server.runtime.docker_disk import DiskMeter
 from sandlot_server.runtime.docker_engine import DockerEngine, connect
+from sandlot_server.runtime.docker_images import Digester
 from sandlot_server.runtime.memory import MemoryRuntime
 from sandlot_server.runtime.swap import can_push, read_swap
 from sandlot_server.settings import Settings
@@ -167,6 +168,36 @@ async def test_memory_leaves_where_there_is_swap(bench: Bench) -> None:
     await bench.runtime.unpause(spec.name)
     await asyncio.wait_for(pushing, 10)
     await bench.runtime.attach(spec.name)
+
+
+@pytest.mark.docker
+async def test_a_capture_that_does_not_fit(tmp_path: Path) -> None:
+    """A hole costs the sandbox nothing, and would cost the host all its disk."""
+    bench = make_docker_bench(tmp_path)
+    await bench.runtime.open()
+    try:
+        spec = bench.specify()
+        await bench.runtime.start(spec)
+        process = await asyncio.create_subprocess_exec("docker", "exec", spec.name, "truncate", "-s", "8T", "/hole")
+        assert await process.wait() == 0
+        await bench.runtime.pause(spec.name)
+        with pytest.raises(DiskFull, match="holes count as written"):
+            await bench.runtime.capture(spec.name)
+        assert list((tmp_path / "layers").iterdir()) == []
+        assert (await bench.runtime.attach(spec.name)).name == spec.name
+    finally:
+        await bench.runtime.destroy()
+        await bench.runtime.close()
+
+
+def test_no_byte_more_than_there_is_room_for(tmp_path: Path) -> None:
+    """What grows while it is copied, or is copied where this process cannot count it beforehand."""
+    with (tmp_path / "layer").open("wb") as file:
+        out = Digester(file, 10)
+        assert out.write(b"12345678") == 8
+        with pytest.raises(DiskFull):
+            out.write(b"901")
+    assert (tmp_path / "layer").read_bytes() == b"12345678"
 
 
 @pytest.mark.docker
