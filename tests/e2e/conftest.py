@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -10,7 +11,10 @@ import pytest
 from e2b import Sandbox
 
 from support import engine
+from support.commands import run
 from support.live import LiveServer
+
+RECIPES = Path(__file__).parent / "images"
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +22,15 @@ def client() -> Iterator[docker.DockerClient]:
     client = engine.connect()
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def images() -> dict[str, str]:
+    """Images of every kind, by what is special about them."""
+    names = {name: f"sandlot-test/{name}" for name in ("empty", "busybox", "musl", "nonroot", "hostile")}
+    for name, image in names.items():
+        run(["docker", "build", "-q", "-t", image, "--target", name, str(RECIPES)], RECIPES)
+    return names
 
 
 @pytest.fixture(scope="module")

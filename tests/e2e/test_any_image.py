@@ -13,12 +13,10 @@ from pathlib import Path
 import pytest
 
 from support.agent import Agent, RpcFailed
-from support.commands import run
 from support.live import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
-RECIPES = Path(__file__).parent / "images"
 AGENT = ["/opt/sandlot/bin/python3.11", "-I", "-S", "-B", "-X", "frozen_modules=on", "-m", "sandlot_envd"]
 
 
@@ -32,14 +30,6 @@ def find_volume() -> str:
         return given
     names = ask_engine("volume", "ls", "-q", "--filter", "label=dev.sandlot.agent").splitlines()
     return max(names, key=lambda name: ask_engine("volume", "inspect", "--format", "{{.CreatedAt}}", name))
-
-
-@pytest.fixture(scope="session")
-def images() -> dict[str, str]:
-    names = {name: f"sandlot-test/{name}" for name in ("empty", "busybox", "musl", "nonroot", "hostile")}
-    for name, image in names.items():
-        run(["docker", "build", "-q", "-t", image, "--target", name, str(RECIPES)], RECIPES)
-    return names
 
 
 @contextlib.asynccontextmanager

@@ -17,7 +17,7 @@ from sandlot_server.builds.log import Log
 from sandlot_server.builds.steps import Scene, take
 from sandlot_server.builds.workbench import Workbench
 from sandlot_server.containers import Containers
-from sandlot_server.errors import AgentError, BuildFailed, NotFound, SandlotError
+from sandlot_server.errors import AgentError, BuildFailed, CommandRefused, NotFound, SandlotError
 from sandlot_server.images import Images
 from sandlot_server.launching import wait_until_ready
 from sandlot_server.models import Context, Start, Template, now
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 PROVISION = (files("sandlot_server.builds") / "provision.sh").read_text()
 DEFAULT_READY = "sleep 20"
 """What E2B waits for when there is a start command and no ready command."""
-NO_SHELL = (126, 127)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +139,11 @@ class Job:
             return replace(position, image=cached.image)
         shell = await self._open(position)
         said = self._say("base", "base")
-        end = await shell.run_program(["/bin/sh", "-c", PROVISION, "sh", packages], said)
-        if end.code in NO_SHELL:
-            self._log.add("[base] the image has no shell: RUN and most other steps will fail", "base", "warn")
-            return position
+        try:
+            end = await shell.run_program(["/bin/sh", "-c", PROVISION, "sh", packages], said)
+        except CommandRefused as error:
+            self._log.add(f"[base] the image has no shell, so steps cannot run in it ({error})", "base", "warn")
+            return replace(position, context=Context(user="root"))
         if end.code != 0:
             raise BuildFailed(f"the image could not be prepared: {end.status}")
         return await self._keep(position)

@@ -39,7 +39,8 @@ class Log:
         """Append what a command has said, line by line."""
         for line in text.splitlines():
             if line.strip():
-                self.add(f"[{prefix}] [{stream}]: {line.strip()}", step)
+                level = "warn" if "WARNING" in line else "info"
+                self.add(f"[{prefix}] [{stream}]: {line.strip()}", step, level)
 
     async def save(self) -> None:
         """Have the store keep what it has not got yet."""

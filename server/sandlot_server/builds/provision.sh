@@ -43,7 +43,7 @@ if [ -n "$missing" ] && [ "$packages" = yes ]; then
 fi
 has bash || say "WARNING: the image has no bash: commands and RUN steps will not work in it"
 
-if ! id -u user >/dev/null 2>&1; then
+if ! grep -qs '^user:' /etc/passwd; then
   shell=/bin/bash
   has bash || shell=/bin/sh
   if has useradd; then
@@ -51,17 +51,19 @@ if ! id -u user >/dev/null 2>&1; then
   elif has adduser; then
     adduser -D -s $shell user
   else
-    say "WARNING: the image has no means to make the user 'user'"
+    mkdir -p /etc
+    echo "user:x:1000:" >>/etc/group
+    echo "user:x:1000:1000::/home/user:$shell" >>/etc/passwd
   fi
 fi
-if id -u user >/dev/null 2>&1; then
+if grep -q '^user:' /etc/passwd; then
   mkdir -p /home/user
   for file in .bashrc .profile .bash_logout; do
     [ ! -f "/etc/skel/$file" ] || [ -e "/home/user/$file" ] || cp -p "/etc/skel/$file" "/home/user/$file"
   done
-  chown -R user:user /home/user 2>/dev/null || chown -R user /home/user
+  chown -R user:user /home/user 2>/dev/null || chown -R 1000:1000 /home/user
   for group in sudo wheel; do
-    if grep -q "^$group:" /etc/group && has usermod; then
+    if grep -qs "^$group:" /etc/group && has usermod; then
       usermod -aG "$group" user
       break
     fi
