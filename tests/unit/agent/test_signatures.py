@@ -15,7 +15,7 @@ from sandlot_protocol.signing import Operation, sign
 from support.agent import Agent, Answer
 
 CASES = settings(
-    max_examples=int(os.environ.get("FUZZ_CASES", "200")) // 4,
+    max_examples=int(os.environ.get("FUZZ_CASES", "50")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
