@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sandlot_server.models import Context
+from sandlot_server.models import DEFAULT_TEAM, Context
 
 
 class BuildStatus(StrEnum):
@@ -82,6 +82,7 @@ class Build:
     updated_at: datetime
     finished_at: datetime | None = None
     reason: Reason | None = None
+    team: str = DEFAULT_TEAM
 
 
 @dataclass(frozen=True, slots=True)

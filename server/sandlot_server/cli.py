@@ -1,4 +1,4 @@
-"""The server's subcommands of `sandlot`: serve, status, env, trust, demo, doctor, down."""
+"""The server's subcommands of `sandlot`: serve, status, env, trust, demo, doctor, down; keys, teams, bundle."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from sandlot_server import control, daemon
 from sandlot_server.bundle.cli import app as bundle
+from sandlot_server.keyring import keys, teams
 from sandlot_server.settings import Settings
 from sandlot_server.telling import fail, telling_errors
 
@@ -45,7 +46,8 @@ def register(app: typer.Typer) -> None:
     """Add the server's subcommands to the `sandlot` command."""
     for command in (serve, status, env, trust, demo, doctor, down):
         app.command()(command)
-    app.add_typer(bundle)
+    for group in (bundle, keys, teams):
+        app.add_typer(group)
 
 
 def run_server() -> None:

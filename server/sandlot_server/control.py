@@ -17,7 +17,7 @@ def call(settings: Settings, method: str, path: str, body: object = None, **head
     """Return what the server answers, None for nothing; raises DaemonError with its words when it refuses."""
     url = f"http://{settings.host}:{settings.port}"
     data = None if body is None else json.dumps(body).encode()
-    own = {"X-API-KEY": _read_key(settings), "Content-Type": "application/json"}
+    own = {"X-API-KEY": read_secret(settings, "key"), "Content-Type": "application/json"}
     request = urllib.request.Request(url + path, data, {**own, **headers}, method=method)  # noqa: S310 - always http
     # No proxy of the environment: the server is on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -31,11 +31,12 @@ def call(settings: Settings, method: str, path: str, body: object = None, **head
     return json.loads(text) if text else None
 
 
-def _read_key(settings: Settings) -> str:
+def read_secret(settings: Settings, name: str) -> str:
+    """Return what a file of the home holds; raises DaemonError when no server has made it."""
     try:
-        return (settings.home / "key").read_text().strip()
+        return (settings.home / name).read_text().strip()
     except FileNotFoundError as error:
-        raise DaemonError(f"there is no key in {settings.home}: start the server first") from error
+        raise DaemonError(f"there is no {settings.home / name}: start the server first") from error
 
 
 def _find_message(text: bytes) -> str | None:

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandlot_server.models import DEFAULT_TEAM
+
 INSTALLATION_BYTES = 6
 SECRET_BYTES = 32
+KEY_PREFIX = "e2b_"
 KEY_BYTES = 20
 TEAM_NAMESPACE = uuid.UUID("0d4bdb5e-6d0f-4c3a-8f0e-5a2f1c9be7a4")
 
@@ -23,11 +26,21 @@ class Identity:
     installation: str
     secret: str
     api_key: str
+    admin_token: str
+    """Opens what is about all teams: making them and their keys."""
 
-    @property
-    def team_id(self) -> str:
-        """UUID of the team that everything here belongs to; the same for the installation's whole life."""
-        return str(uuid.uuid5(TEAM_NAMESPACE, self.installation))
+    def find_team_id(self, team: str) -> str:
+        """UUID of a team; the same for the installation's whole life."""
+        own = self.installation if team == DEFAULT_TEAM else f"{self.installation}/{team}"
+        return str(uuid.uuid5(TEAM_NAMESPACE, own))
+
+    def digest_key(self, key: str) -> str:
+        """What is kept of a key."""
+        return self._derive(f"key:{key}")
+
+    def accepts_admin(self, token: str) -> bool:
+        """Whether `token` is the admin token; takes the same time for every wrong one."""
+        return hmac.compare_digest(token.encode(), self.admin_token.encode())
 
     def envd_token(self, sandbox_id: str) -> str:
         """Access token of the sandbox's agent; the same for the sandbox's whole life."""
@@ -64,7 +77,8 @@ def load_identity(home: Path) -> Identity:
     return Identity(
         installation=_keep(home / "installation", lambda: secrets.token_hex(INSTALLATION_BYTES)),
         secret=_keep(home / "secret", lambda: secrets.token_hex(SECRET_BYTES)),
-        api_key=_keep(home / "key", lambda: "e2b_" + secrets.token_hex(KEY_BYTES)),
+        api_key=_keep(home / "key", lambda: KEY_PREFIX + secrets.token_hex(KEY_BYTES)),
+        admin_token=_keep(home / "admin", lambda: secrets.token_hex(SECRET_BYTES)),
     )
 
 

@@ -24,7 +24,6 @@ from sandlot_server.identity import Identity, load_identity
 from sandlot_server.images import Images
 from sandlot_server.journal import Journal
 from sandlot_server.metrics import Metrics
-from sandlot_server.names import NAMESPACE
 from sandlot_server.pool import Pool
 from sandlot_server.proxy.limits import Stats
 from sandlot_server.reconcile import Reconciler
@@ -37,6 +36,7 @@ from sandlot_server.snapshots import Snapshots
 from sandlot_server.store.base import Store
 from sandlot_server.store.sqlite import SqliteStore
 from sandlot_server.tasks import Tasks
+from sandlot_server.teams import Teams
 from sandlot_server.template_service import TemplateService
 from sandlot_server.templates import Catalogue
 
@@ -56,6 +56,7 @@ class Installation:
         self.runtime = runtime
         self.tasks = Tasks()
         self.registry = Registry(identity)
+        self.teams = Teams(store, identity)
         self.catalogue = Catalogue(store)
         self.containers = Containers(runtime, identity, settings)
         self.journal = Journal(store, self.tasks)
@@ -128,7 +129,6 @@ class Installation:
                 layers=self.layers,
                 images=self.images,
                 archives=Archives(settings.home / "archives"),
-                scope=NAMESPACE,
             ),
         )
         self.snapshots = Snapshots(
@@ -175,6 +175,7 @@ class Installation:
         await self.store.open()
         try:
             await self.runtime.open()
+            await self.teams.load()
             await self.catalogue.load(self.settings)
             await self.builds.load()
             watchers = Tasks()
@@ -192,6 +193,7 @@ class Installation:
             finally:
                 await self.builds.close()
                 await self.catalogue.save_uses()
+                await self.teams.save_uses()
                 await watchers.cancel()
                 await self.tasks.finish(FINISH_S)
         finally:

@@ -13,6 +13,8 @@ ID_ALPHABET = string.ascii_lowercase + string.digits
 ID_LENGTH = 20
 DEFAULT_TAG = "default"
 DEFAULT_USER = "user"
+DEFAULT_TEAM = "sandlot"
+"""The team that the developer key is of."""
 
 
 class SandboxState(StrEnum):
@@ -71,11 +73,12 @@ class Template:
     context: Context = Context()
     start: Start | None = None
     public: bool = False
+    team: str = DEFAULT_TEAM
 
     @property
     def alias(self) -> str | None:
-        """The name that sandboxes show."""
-        return self.names[0] if self.names else None
+        """The name that sandboxes show, without its namespace."""
+        return self.names[0].rpartition("/")[2] if self.names else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ class NewSandbox:
     egress: Egress | None = None
     mcp_servers: tuple[str, ...] = ()
     idempotency: Idempotency | None = None
+    team: str = DEFAULT_TEAM
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,29 @@ class SandboxSpec:
     idempotency: Idempotency | None = None
     context: Context = Context()
     start: Start | None = None
+    team: str = DEFAULT_TEAM
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """Whom sandboxes and templates belong to; the name is the namespace of its templates as well."""
+
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key of a team. Its value is known to whoever it was given to, and to nobody here."""
+
+    id: str
+    team: str
+    name: str
+    digest: str
+    masked: tuple[str, str]
+    """How the value begins and ends."""
+    created_at: datetime
+    last_used: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,11 +90,16 @@ class Registry:
         """Return the entry whose sandbox lives in this container."""
         return next((entry for entry in self if entry.sandbox.container == name), None)
 
-    def find_key(self, key: str) -> Entry | None:
-        """Return the entry whose create request carried this idempotency key, unless it is being removed."""
+    def find_key(self, key: str, team: str) -> Entry | None:
+        """Return the team's entry whose create request carried this idempotency key, unless it is being removed."""
         for entry in self:
             idempotency = entry.sandbox.spec.idempotency
-            if idempotency is not None and idempotency.key == key and entry.state is not SandboxState.KILLING:
+            if (
+                entry.sandbox.spec.team == team
+                and idempotency is not None
+                and idempotency.key == key
+                and entry.state is not SandboxState.KILLING
+            ):
                 return entry
         return None
 

@@ -107,17 +107,20 @@ class SandboxService:
         Raises NotFound (template), InvalidRequest (timeout), CapacityExceeded, KeyReused, EngineError or AgentError;
         after a failure nothing of the sandbox is left.
         """
-        if wanted.idempotency is not None and (made := await self._find_made(wanted.idempotency)) is not None:
+        if (
+            wanted.idempotency is not None
+            and (made := await self._find_made(wanted.idempotency, wanted.team)) is not None
+        ):
             return made
-        template = self._catalogue.resolve(wanted.template)
+        template = self._catalogue.resolve(wanted.template, wanted.team)
         self.check_timeout(wanted.timeout_s)
         sandbox = await self.creator.create(template, _specify(wanted, template))
         self._catalogue.note_use(template.id)
         return sandbox
 
-    async def _find_made(self, idempotency: Idempotency) -> Sandbox | None:
+    async def _find_made(self, idempotency: Idempotency, team: str) -> Sandbox | None:
         """Return the sandbox that an earlier request with this key made, once it is made; raises KeyReused."""
-        while (entry := self._registry.find_key(idempotency.key)) is not None:
+        while (entry := self._registry.find_key(idempotency.key, team)) is not None:
             if entry.sandbox.spec.idempotency != idempotency:
                 raise KeyReused
             if entry.state.is_settled:
@@ -136,10 +139,11 @@ class SandboxService:
         """Return a sandbox; raises SandboxNotFound."""
         return self._require(sandbox_id).sandbox
 
-    def list(self) -> list[Sandbox]:
-        """Return all sandboxes that a client may see, in no particular order."""
+    def list(self, team: str | None = None) -> list[Sandbox]:
+        """Return all sandboxes, or those of a team, that a client may see, in no particular order."""
         hidden = (SandboxState.STARTING, SandboxState.KILLING)
-        return [entry.sandbox for entry in self._registry if entry.state not in hidden]
+        found = [entry.sandbox for entry in self._registry if entry.state not in hidden]
+        return [sandbox for sandbox in found if team in (None, sandbox.spec.team)]
 
     async def set_timeout(self, sandbox_id: str, timeout_s: int) -> None:
         """Let a running sandbox end `timeout_s` seconds from now; 0 ends it at once.
@@ -363,4 +367,5 @@ def _specify(wanted: NewSandbox, template: Template) -> SandboxSpec:
         idempotency=wanted.idempotency,
         context=template.context,
         start=template.start,
+        team=wanted.team,
     )

@@ -62,8 +62,8 @@ class Snapshots:
         An own template that has the name already gets another build. Raises SandboxNotFound, Conflict,
         InvalidRequest (name), EngineError.
         """
-        template_id, names, tag = self._place(name)
         entry = self._require(sandbox_id)
+        template_id, names, tag = self._place(name, entry.sandbox.spec.team)
         async with self._make_image(entry) as build:
             snapshot = replace(build, id=template_id, names=names, tag=tag)
             await self._catalogue.save(snapshot)
@@ -73,9 +73,10 @@ class Snapshots:
         self._pool.retire()
         return snapshot
 
-    def list_all(self) -> list[Template]:
-        """Return all snapshots."""
-        return [template for template in self._catalogue.list_tags() if template.source_sandbox is not None]
+    def list_of(self, team: str) -> list[Template]:
+        """Return all snapshots of a team."""
+        found = (template for template in self._catalogue.list_tags() if template.source_sandbox is not None)
+        return [template for template in found if template.team == team]
 
     async def fork(self, sandbox_id: str, count: int, timeout_s: int) -> list[Sandbox | SandlotError]:
         """Make `count` sandboxes with the files of a running one; each succeeds or fails by itself.
@@ -119,16 +120,19 @@ class Snapshots:
                 source_sandbox=sandbox.id,
                 context=sandbox.spec.context,
                 start=sandbox.spec.start,
+                team=sandbox.spec.team,
             )
 
-    def _place(self, name: str | None) -> tuple[str, tuple[str, ...], str]:
+    def _place(self, name: str | None, team: str) -> tuple[str, tuple[str, ...], str]:
         """Template id, names and tag of a new snapshot."""
         if name is None:
             return new_template_id(), (), DEFAULT_TAG
-        own, tag = parse_own_name(name)
-        known = self._catalogue.find_id(own)
+        own, tag = parse_own_name(name, team)
+        known = self._catalogue.find_id(own, team)
         if known == BASE_ID:
             raise InvalidRequest(f"Invalid name: '{own}' is the name of a built-in template")
+        if known is not None and not self._catalogue.is_of(known, team):
+            raise InvalidRequest(f"Invalid name: '{own}' is the id of a template of another team")
         return known or new_template_id(), (own,), tag
 
     def _require(self, sandbox_id: str) -> Entry:

@@ -25,15 +25,15 @@ class TemplateService:
         self._images = images
         self._pool = pool
 
-    async def assign(self, target: str, tags: Sequence[str]) -> str:
-        """Give what a template is under one tag other tags as well; return the build's id.
+    async def assign(self, target: str, tags: Sequence[str], team: str) -> str:
+        """Give what a team's template is under one tag other tags as well; return the build's id.
 
-        Raises InvalidRequest (format), NotFound, Forbidden for a built-in template.
+        Raises InvalidRequest (format), NotFound, Forbidden for a built-in template and another team's.
         """
-        parse_own_name(target)
+        parse_own_name(target, team)
         name, tag = parse_reference(target)
-        template_id = self._catalogue.find_id(name)
-        if template_id == BASE_ID:
+        template_id = self._catalogue.find_id(name, team)
+        if template_id == BASE_ID or (template_id and not self._catalogue.is_of(template_id, team)):
             raise Forbidden(f"You don't have access to sandbox template '{name}'")
         template = self._catalogue.find(template_id, tag or DEFAULT_TAG) if template_id else None
         if template is None:
@@ -54,17 +54,19 @@ class TemplateService:
         for template in self._catalogue.list_of(template_id):
             await self._catalogue.save(replace(template, public=public))
 
-    async def delete(self, reference: str) -> None:
-        """Remove a template, a snapshot for one, with its builds; images go when nothing uses them any more.
+    async def delete(self, reference: str, team: str) -> None:
+        """Remove a team's template, a snapshot for one, with its builds; images go when nothing uses them any more.
 
-        Raises NotFound, InvalidRequest when it is built in or sandboxes run on it.
+        Raises NotFound, Forbidden, InvalidRequest when it is built in or sandboxes run on it.
         """
         name, _ = parse_reference(reference)
-        template_id = self._catalogue.find_id(name) or name
+        template_id = self._catalogue.find_id(name, team) or name
         if template_id == BASE_ID:
             raise InvalidRequest("the base template is built in and cannot be deleted")
         if not self._builds.has_template(template_id):
             raise NotFound(f"template '{name}' not found")
+        if not self._builds.is_of(template_id, team):
+            raise Forbidden(f"You don't have access to template '{name}'")
         if (state := self._find_use(template_id)) is not None:
             raise InvalidRequest(f"cannot delete template '{template_id}' because there are {state} sandboxes using it")
         await self._builds.delete_of(template_id)

@@ -6,9 +6,9 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sandlot_server.errors import NotFound, TemplateNotFound
-from sandlot_server.models import DEFAULT_TAG, Template, Uses, now
-from sandlot_server.names import NAMESPACE, parse_reference
+from sandlot_server.errors import Forbidden, NotFound, TemplateNotFound
+from sandlot_server.models import DEFAULT_TAG, DEFAULT_TEAM, Template, Uses, now
+from sandlot_server.names import parse_reference, qualify
 from sandlot_server.settings import Settings
 from sandlot_server.store.base import Store
 
@@ -48,22 +48,37 @@ class Catalogue:
         self._tags.pop(template_id, None)
         self._names = {name: known for name, known in self._names.items() if known != template_id}
 
-    def resolve(self, reference: str) -> Template:
-        """Return the template that a reference means; raises InvalidRequest or NotFound."""
+    def resolve(self, reference: str, team: str) -> Template:
+        """Return the template that a reference means to a team; raises InvalidRequest, NotFound or Forbidden."""
         name, tag = parse_reference(reference)
-        template_id = self.find_id(name)
+        template_id = self.find_id(name, team)
         if template_id is None:
             raise TemplateNotFound(name)
+        if not self.is_open_to(template_id, team):
+            raise Forbidden(f"you don't have access to template '{name}'")
         template = self._tags[template_id].get(tag or DEFAULT_TAG)
         if template is None:
             raise NotFound(f"tag '{tag or DEFAULT_TAG}' does not exist for template '{name}'")
         return template
 
-    def find_id(self, name: str) -> str | None:
-        """Return the id of the template with this id or name."""
+    def find_id(self, name: str, team: str) -> str | None:
+        """Return the id of the template that an id or a name means to a team, which need not have access to it.
+
+        A name without a namespace is the team's own, or that of a built-in template.
+        """
         if name in self._tags:
             return name
-        return self._names.get(name) or self._names.get(name.removeprefix(f"{NAMESPACE}/"))
+        if "/" in name:
+            return self._names.get(name) or self._names.get(name.removeprefix(f"{DEFAULT_TEAM}/"))
+        return self._names.get(qualify(name, team)) or (BASE_ID if name in BASE_NAMES else None)
+
+    def is_open_to(self, template_id: str, team: str) -> bool:
+        """Whether sandboxes of this team may be made from a template."""
+        return self.is_of(template_id, team) or any(one.public for one in self.list_of(template_id))
+
+    def is_of(self, template_id: str, team: str) -> bool:
+        """Whether a template is a team's own, or everybody's since it is built in."""
+        return template_id == BASE_ID or any(one.team == team for one in self.list_of(template_id))
 
     def find(self, template_id: str, tag: str = DEFAULT_TAG) -> Template | None:
         """Return what a template is under a tag."""

@@ -16,6 +16,7 @@ from sandlot_server.api import (
     sandboxes,
     snapshots,
     team_metrics,
+    teams,
     templates,
     unbuilt,
 )
@@ -27,10 +28,13 @@ from sandlot_server.identity import Identity
 from sandlot_server.journal import Journal
 from sandlot_server.metrics import Metrics
 from sandlot_server.proxy.limits import Stats
+from sandlot_server.registry import Registry
 from sandlot_server.runtime.base import Runtime
 from sandlot_server.sandboxes import SandboxService
 from sandlot_server.settings import Settings
 from sandlot_server.snapshots import Snapshots
+from sandlot_server.store.base import Store
+from sandlot_server.teams import Teams
 from sandlot_server.template_service import TemplateService
 from sandlot_server.templates import Catalogue
 
@@ -42,6 +46,9 @@ class Services(Protocol):
 
     settings: Settings
     identity: Identity
+    teams: Teams
+    registry: Registry
+    store: Store
     service: SandboxService
     catalogue: Catalogue
     journal: Journal
@@ -61,7 +68,7 @@ def create_app(services: Services) -> FastAPI:
     for name in Services.__annotations__:
         setattr(app.state, name, getattr(services, name))
     app.include_router(builds.uploads)
-    for module in (health, observation, sandboxes, snapshots, builds, templates, team_metrics, imports, unbuilt):
+    for module in (health, observation, sandboxes, snapshots, builds, templates, teams, team_metrics, imports, unbuilt):
         app.include_router(module.router)
     add_error_handlers(app)
     app.add_middleware(RawPath)

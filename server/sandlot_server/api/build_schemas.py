@@ -11,7 +11,7 @@ from sandlot_server.api.schemas import shape_time
 from sandlot_server.api.wire import Wire
 from sandlot_server.build_models import Build, BuildLog, Credentials, Plan, Step
 from sandlot_server.errors import InvalidRequest, NotBuilt
-from sandlot_server.names import NAMESPACE, parse_own_name, parse_tag
+from sandlot_server.names import parse_own_name, parse_tag, show_name
 
 MAX_NAME = 128
 LEVELS = ("debug", "info", "warn", "error")
@@ -29,12 +29,12 @@ class BuildRequest(Wire):
     cpuCount: int | None = None  # noqa: N815
     memoryMB: int | None = None  # noqa: N815
 
-    def parse_name(self) -> tuple[str, list[str]]:
-        """Return the name without its namespace, and all tags, that of the name first; raises InvalidRequest."""
+    def parse_name(self, team: str) -> tuple[str, list[str]]:
+        """Return the name as it is kept, and all tags, that of the name first; raises InvalidRequest."""
         given = self.name if self.name is not None else self.alias
         if given is None:
             raise InvalidRequest("Name is required")
-        name, tag = parse_own_name(given)
+        name, tag = parse_own_name(given, team)
         tags = [tag] if ":" in given else []
         return name, list(dict.fromkeys(tags + [parse_tag(one) for one in self.tags or ()]))
 
@@ -131,8 +131,8 @@ def shape_request(build: Build, *, public: bool) -> dict[str, Any]:
         "templateID": build.template_id,
         "buildID": build.id,
         "public": public,
-        "names": [f"{NAMESPACE}/{build.name}"],
-        "aliases": [build.name],
+        "names": [show_name(build.name)],
+        "aliases": [build.name.rpartition("/")[2]],
         "tags": list(build.tags),
     }
 

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
 from sandlot_server.api import build_schemas
-from sandlot_server.api.requests import read_body, require_key
-from sandlot_server.build_models import BuildLog, BuildStatus
+from sandlot_server.api.requests import read_body, read_team, require_key
+from sandlot_server.build_models import Build, BuildLog, BuildStatus
 from sandlot_server.builds.service import Builds
 from sandlot_server.errors import Forbidden, InvalidRequest, NotFound
 from sandlot_server.identity import Identity
@@ -33,8 +33,10 @@ def _builds(request: Request) -> Builds:
 async def request_build(request: Request) -> Response:
     """Register a build."""
     body = await read_body(request, build_schemas.BuildRequest)
-    name, tags = body.parse_name()
-    build = await _builds(request).request(name, tags, cpu_count=body.cpuCount, memory_mb=body.memoryMB)
+    name, tags = body.parse_name(read_team(request))
+    build = await _builds(request).request(
+        name, tags, read_team(request), cpu_count=body.cpuCount, memory_mb=body.memoryMB
+    )
     known = request.app.state.catalogue.find(build.template_id)
     return JSONResponse(build_schemas.shape_request(build, public=known is not None and known.public), 202)
 
@@ -44,9 +46,9 @@ async def show_upload_link(request: Request) -> Response:
     """Say whether the files of a step are here, and where to send them."""
     template_id, files_hash = _read_path(request, "template_id"), _read_path(request, "files_hash")
     builds = _builds(request)
-    if not builds.has_template(template_id):
+    if not builds.is_of(template_id, read_team(request)):
         raise NotFound(f"Error when getting template: template '{template_id}' not found")
-    present = builds.archives.find(builds.scope, files_hash) is not None
+    present = builds.archives.find(read_team(request), files_hash) is not None
     return JSONResponse({"present": present, "url": _make_link(request, template_id, files_hash)}, 201)
 
 
@@ -69,7 +71,10 @@ async def upload(request: Request) -> Response:
     if not identity.accepts_upload(token, template_id, files_hash, expires) or int(expires) < time.time():
         raise Forbidden("the link to upload files to is not valid, or not any more")
     builds = _builds(request)
-    await builds.archives.receive(builds.scope, files_hash, request.stream())
+    team = builds.find_team(template_id)
+    if team is None:
+        raise NotFound(f"template '{template_id}' not found")
+    await builds.archives.receive(team, files_hash, request.stream())
     return Response(status_code=200)
 
 
@@ -77,14 +82,21 @@ async def upload(request: Request) -> Response:
 async def start_build(request: Request) -> Response:
     """Begin a build."""
     body = await read_body(request, build_schemas.BuildStart)
-    await _builds(request).start(_read_path(request, "template_id"), _read_path(request, "build_id"), body.to_plan())
+    await _builds(request).start(
+        _read_path(request, "template_id"), _read_path(request, "build_id"), read_team(request), body.to_plan()
+    )
     return Response(status_code=202)
+
+
+def _find(request: Request) -> Build:
+    template_id, build_id = _read_path(request, "template_id"), _read_path(request, "build_id")
+    return _builds(request).get(template_id, build_id, read_team(request))
 
 
 @router.get("/templates/{template_id}/builds/{build_id}/status")
 async def show_status(request: Request) -> Response:
     """How far a build is, with what it has said since the offset."""
-    build = _builds(request).get(_read_path(request, "template_id"), _read_path(request, "build_id"))
+    build = _find(request)
     lines: list[BuildLog] = []
     if build.status is not BuildStatus.WAITING:
         # Read after the status: what a build says before it is over must not be missed.
@@ -97,7 +109,7 @@ async def show_status(request: Request) -> Response:
 @router.get("/templates/{template_id}/builds/{build_id}/logs")
 async def show_logs(request: Request) -> Response:
     """What a build has said, from a moment (Unix milliseconds) on, forward or backward."""
-    build = _builds(request).get(_read_path(request, "template_id"), _read_path(request, "build_id"))
+    build = _find(request)
     given = request.query_params
     if given.get("source") not in (None, "temporary", "persistent"):
         raise InvalidRequest("source must be 'temporary' or 'persistent'")

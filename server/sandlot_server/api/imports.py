@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from sandlot_server.api.requests import require_key
+from sandlot_server.api.requests import require_default_team, require_key
 from sandlot_server.bundle import templates
 from sandlot_server.errors import BundleError
 
-router = APIRouter(dependencies=[Depends(require_key)])
+router = APIRouter(dependencies=[Depends(require_key), Depends(require_default_team)])
 
 
 @router.post("/_sandlot/templates")

@@ -12,14 +12,15 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from sandlot_server.api.requests import read_sandbox_id, require_key
+from sandlot_server.api.requests import read_known_sandbox_id, read_team, require_default_team, require_key
 from sandlot_server.api.schemas import shape_time
 from sandlot_server.errors import InvalidRequest
 from sandlot_server.history import LEVELS, MAX_ENTRIES, History, LogQuery
-from sandlot_server.journal import Journal
+from sandlot_server.journal import NO_SANDBOX, Journal
 from sandlot_server.metrics import Metrics
-from sandlot_server.models import LogEntry, Sample
+from sandlot_server.models import DEFAULT_TEAM, LogEntry, Sample
 from sandlot_server.names import parse_sandbox_id
+from sandlot_server.store.base import Store
 
 router = APIRouter(dependencies=[Depends(require_key)])
 
@@ -36,7 +37,8 @@ async def show_newest_metrics(request: Request) -> Response:
     if not 1 <= len(sandbox_ids) <= MAX_BATCH:
         raise InvalidRequest(f"sandbox_ids must name 1 to {MAX_BATCH} sandboxes")
     metrics: Metrics = request.app.state.metrics
-    found = metrics.find_last(sandbox_ids)
+    own = {sandbox.id for sandbox in request.app.state.service.list(read_team(request))}
+    found = metrics.find_last(own.intersection(sandbox_ids))
     return JSONResponse({"sandboxes": {sandbox_id: _shape_sample(sample) for sandbox_id, sample in found.items()}})
 
 
@@ -45,7 +47,7 @@ async def show_metrics(request: Request) -> Response:
     """The samples of one sandbox."""
     metrics: Metrics = request.app.state.metrics
     start, end = parse_span(request)
-    samples = await metrics.load(read_sandbox_id(request), start, end)
+    samples = await metrics.load(await read_known_sandbox_id(request), start, end)
     return JSONResponse([_shape_sample(sample) for sample in samples])
 
 
@@ -53,7 +55,7 @@ async def show_metrics(request: Request) -> Response:
 async def show_logs(request: Request) -> Response:
     """The log of one sandbox, oldest entry first, also as lines of JSON."""
     query = LogQuery(start=_parse_moment(request, "start", MS_PER_S), limit=_parse_limit(request))
-    entries = await _history(request).load(read_sandbox_id(request), query)
+    entries = await _history(request).load(await read_known_sandbox_id(request), query)
     lines = [{"timestamp": shape_time(entry.at), "line": _shape_line(entry)} for entry in entries]
     return JSONResponse({"logs": lines, "logEntries": [_shape_entry(entry) for entry in entries]})
 
@@ -77,17 +79,23 @@ async def show_logs_v2(request: Request) -> Response:
         level=level,
         search=request.query_params.get("search"),
     )
-    entries = await _history(request).load(read_sandbox_id(request), query)
+    entries = await _history(request).load(await read_known_sandbox_id(request), query)
     return JSONResponse({"logs": [_shape_entry(entry) for entry in entries]})
 
 
 @router.get("/_sandlot/events")
 async def stream_events(request: Request) -> Response:
-    """Every lifecycle event from now on, as Server-Sent Events."""
+    """Every lifecycle event of the team's sandboxes from now on, as Server-Sent Events."""
     journal: Journal = request.app.state.journal
+    store: Store = request.app.state.store
+    team = read_team(request)
 
     async def events() -> AsyncIterator[ServerSentEvent]:
         async for entry in journal.listen():
+            # What happens to the host as a whole is for the default team.
+            owner = DEFAULT_TEAM if entry.sandbox_id == NO_SANDBOX else await store.find_owner(entry.sandbox_id)
+            if owner != team:
+                continue
             yield ServerSentEvent(
                 json.dumps({"sandboxID": entry.sandbox_id, **_shape_entry(entry)}), event=entry.event or "log"
             )
@@ -95,7 +103,7 @@ async def stream_events(request: Request) -> Response:
     return EventSourceResponse(events())
 
 
-@router.get("/_sandlot/door")
+@router.get("/_sandlot/door", dependencies=[Depends(require_default_team)])
 async def show_door(request: Request) -> Response:
     """What the front door has counted since the server's start."""
     return JSONResponse(asdict(request.app.state.door_stats))

@@ -9,10 +9,13 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sandlot_server.errors import InvalidRequest, TooLarge, Unauthorized
-from sandlot_server.identity import Identity
+from sandlot_server.errors import Forbidden, InvalidRequest, SandboxNotFound, TooLarge, Unauthorized
+from sandlot_server.models import DEFAULT_TEAM
 from sandlot_server.names import parse_sandbox_id
+from sandlot_server.registry import Registry
 from sandlot_server.settings import Settings
+from sandlot_server.store.base import Store
+from sandlot_server.teams import Teams
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -33,18 +36,46 @@ class RawPath:
 
 
 async def require_key(request: Request) -> None:
-    """Let only requests pass that carry the developer key; raises Unauthorized."""
-    identity: Identity = request.app.state.identity
+    """Let only requests pass that carry the key of a team, for which they are; raises Unauthorized."""
+    teams: Teams = request.app.state.teams
     key = request.headers.get("x-api-key")
     if key is None:
         raise Unauthorized("Invalid API key: the X-API-KEY header is missing; `sandlot env` prints the key")
-    if not identity.accepts_key(key):
+    team = teams.authenticate(key)
+    if team is None:
         raise Unauthorized
+    request.state.team = team
+
+
+async def require_default_team(request: Request) -> None:
+    """Let only the default team pass: what is about the whole installation is its alone. Raises Forbidden."""
+    if read_team(request) != DEFAULT_TEAM:
+        raise Forbidden(f"this is about the whole installation: only the key of the team '{DEFAULT_TEAM}' opens it")
+
+
+def read_team(request: Request) -> str:
+    """The team whose key the request carries."""
+    team: str = request.state.team
+    return team
 
 
 def read_sandbox_id(request: Request) -> str:
-    """The sandbox id in the path; raises InvalidRequest."""
-    return parse_sandbox_id(unquote(request.path_params["sandbox_id"]))
+    """The sandbox id in the path; raises InvalidRequest, and SandboxNotFound when it is of another team."""
+    sandbox_id = parse_sandbox_id(unquote(request.path_params["sandbox_id"]))
+    registry: Registry = request.app.state.registry
+    entry = registry.get(sandbox_id)
+    if entry is not None and entry.sandbox.spec.team != read_team(request):
+        raise SandboxNotFound(sandbox_id)
+    return sandbox_id
+
+
+async def read_known_sandbox_id(request: Request) -> str:
+    """The same for a sandbox that may be gone and has left something."""
+    sandbox_id = read_sandbox_id(request)
+    store: Store = request.app.state.store
+    if await store.find_owner(sandbox_id) != read_team(request):
+        raise SandboxNotFound(sandbox_id)
+    return sandbox_id
 
 
 async def read_body(request: Request, model: type[Model], *, optional: bool = False) -> Model:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -12,7 +13,7 @@ from starlette.datastructures import QueryParams
 
 from sandlot_server.api import schemas
 from sandlot_server.api.network import NetworkUpdateBody, make_egress
-from sandlot_server.api.requests import read_body, read_sandbox_id, require_key
+from sandlot_server.api.requests import read_body, read_sandbox_id, read_team, require_key
 from sandlot_server.errors import InvalidRequest
 from sandlot_server.listing import ALL_STATES, Query, decode_token, list_page, parse_metadata
 from sandlot_server.models import Egress, Idempotency, NewSandbox, Sandbox
@@ -72,7 +73,7 @@ async def create_v1(request: Request) -> Response:
 
 
 async def _create(request: Request, wanted: NewSandbox) -> Response:
-    return _answer(request, await _service(request).create(wanted), 201)
+    return _answer(request, await _service(request).create(replace(wanted, team=read_team(request))), 201)
 
 
 def _answer(request: Request, sandbox: Sandbox, status: int) -> Response:
@@ -83,7 +84,7 @@ def _answer(request: Request, sandbox: Sandbox, status: int) -> Response:
 async def list_v2(request: Request) -> Response:
     """List sandboxes, running and paused, in pages."""
     query = _parse_query(request)
-    page = list_page(_service(request).list() if query is not None else [], query or Query())
+    page = list_page(_service(request).list(read_team(request)) if query is not None else [], query or Query())
     headers = {"X-Next-Token": page.next_token} if page.next_token else {}
     if query is None or "running" in query.states:
         headers["X-Total-Running"] = str(page.running)
@@ -96,7 +97,7 @@ async def list_v2(request: Request) -> Response:
 async def list_v1(request: Request) -> Response:
     """List the running sandboxes, newest first."""
     metadata = parse_metadata(request.query_params.get("metadata", "")) if "metadata" in request.query_params else {}
-    sandboxes = _service(request).list()
+    sandboxes = _service(request).list(read_team(request))
     query = Query(states=frozenset({"running"}), metadata=metadata, limit=max(len(sandboxes), 1))
     page = list_page(sandboxes, query)
     return JSONResponse([schemas.shape_listed(sandbox, _find_disk_mb(request)) for sandbox in page.sandboxes])
@@ -128,7 +129,7 @@ def _find_template(request: Request, reference: str) -> str | None:
     if ":" in reference:
         raise InvalidRequest("Invalid template: tags are not supported here because sandboxes are not tag-scoped")
     catalogue: Catalogue = request.app.state.catalogue
-    return catalogue.find_id(parse_reference(reference)[0])
+    return catalogue.find_id(parse_reference(reference)[0], read_team(request))
 
 
 def _parse_states(given: QueryParams) -> frozenset[str]:

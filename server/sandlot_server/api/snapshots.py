@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
 from sandlot_server.api import schemas
-from sandlot_server.api.requests import read_body, read_sandbox_id, require_key
+from sandlot_server.api.requests import read_body, read_sandbox_id, read_team, require_key
 from sandlot_server.errors import SandlotError
 from sandlot_server.listing import Cursor, decode_token, encode_token
 from sandlot_server.models import DEFAULT_TAG, Sandbox, Template
-from sandlot_server.names import NAMESPACE, parse_own_name, parse_reference, parse_sandbox_id
+from sandlot_server.names import parse_own_name, parse_reference, parse_sandbox_id, show_name
 from sandlot_server.snapshots import Snapshots
 
 router = APIRouter(dependencies=[Depends(require_key)])
@@ -49,7 +49,7 @@ def _shape_fork(request: Request, result: Sandbox | SandlotError) -> dict[str, A
 async def list_snapshots(request: Request) -> Response:
     """List snapshots in pages, newest first."""
     given = request.query_params
-    found = _snapshots(request).list_all()
+    found = _snapshots(request).list_of(read_team(request))
     if "sandboxID" in given:
         source = parse_sandbox_id(given["sandboxID"])
         found = [one for one in found if one.source_sandbox == source]
@@ -61,9 +61,9 @@ async def list_snapshots(request: Request) -> Response:
 
 
 def _filter_by_name(request: Request, found: list[Template], name: str) -> list[Template]:
-    parse_own_name(name)
+    parse_own_name(name, read_team(request))
     reference, tag = parse_reference(name)
-    template_id = request.app.state.catalogue.find_id(reference)
+    template_id = request.app.state.catalogue.find_id(reference, read_team(request))
     wanted = DEFAULT_TAG if ":" in name and tag is None else tag
     return [one for one in found if one.id == template_id and wanted in (None, one.tag)]
 
@@ -83,5 +83,5 @@ def _position(one: Template) -> tuple[Any, str]:
 
 
 def _shape(snapshot: Template) -> dict[str, Any]:
-    names = [f"{NAMESPACE}/{name}" for name in snapshot.names]
+    names = [show_name(name) for name in snapshot.names]
     return {"snapshotID": f"{names[0] if names else snapshot.id}:{snapshot.tag}", "names": names}

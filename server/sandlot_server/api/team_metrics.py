@@ -10,11 +10,11 @@ from fastapi.responses import JSONResponse
 
 from sandlot_server.activity import KEPT, ActivityRecorder
 from sandlot_server.api.observation import parse_span
-from sandlot_server.api.requests import require_key
+from sandlot_server.api.requests import read_team, require_key
 from sandlot_server.api.schemas import shape_time
-from sandlot_server.errors import Forbidden, InvalidRequest
+from sandlot_server.errors import Forbidden, InvalidRequest, NotBuilt
 from sandlot_server.identity import Identity
-from sandlot_server.models import now
+from sandlot_server.models import DEFAULT_TEAM, now
 from sandlot_server.store.base import Peak
 
 router = APIRouter(dependencies=[Depends(require_key)])
@@ -49,8 +49,12 @@ async def show_peak(request: Request, team_id: str) -> Response:
 
 def _recorder(request: Request, team_id: str) -> ActivityRecorder:
     identity: Identity = request.app.state.identity
-    if team_id != identity.team_id:
-        raise Forbidden(f"You ({identity.team_id}) are not authorized to access this team's ({team_id}) metrics")
+    own = identity.find_team_id(read_team(request))
+    if team_id != own:
+        raise Forbidden(f"You ({own}) are not authorized to access this team's ({team_id}) metrics")
+    if read_team(request) != DEFAULT_TEAM:
+        # What is kept is about all sandboxes together.
+        raise NotBuilt("the metrics of a single team")
     recorder: ActivityRecorder = request.app.state.activity
     return recorder
 

@@ -12,14 +12,14 @@ from pydantic import Field
 
 from sandlot_protocol.http import ENVD_VERSION
 from sandlot_server.api import build_schemas
-from sandlot_server.api.requests import read_body, require_key
+from sandlot_server.api.requests import read_body, read_team, require_key
 from sandlot_server.api.schemas import parse_limit, shape_time
 from sandlot_server.api.wire import Wire
 from sandlot_server.build_models import BuildStatus
 from sandlot_server.errors import Forbidden, InvalidRequest, NotFound
 from sandlot_server.listing import Cursor, decode_token, encode_token
 from sandlot_server.models import DEFAULT_TAG, Template
-from sandlot_server.names import NAMESPACE, parse_own_name, parse_reference, parse_tag
+from sandlot_server.names import parse_own_name, parse_reference, parse_tag, show_name
 from sandlot_server.template_service import TemplateService
 from sandlot_server.templates import BASE_ID, Catalogue
 
@@ -71,10 +71,10 @@ async def list_page(request: Request) -> Response:
 
 
 def _list(request: Request) -> list[Template]:
-    """Every template once; snapshots have a list of their own."""
-    catalogue = _catalogue(request)
+    """Every template of the team once, and what is built in; snapshots have a list of their own."""
+    catalogue, team = _catalogue(request), read_team(request)
     newest = {one.id: one for one in sorted(catalogue.list_tags(), key=lambda one: one.created_at)}
-    found = [one for one in newest.values() if one.source_sandbox is None]
+    found = [one for one in newest.values() if one.source_sandbox is None and catalogue.is_of(one.id, team)]
     return sorted(found, key=lambda one: (one.created_at, one.id), reverse=True)
 
 
@@ -98,8 +98,8 @@ def _shape(request: Request, template: Template) -> dict[str, Any]:
         "memoryMB": template.memory_mb,
         "diskSizeMB": 0,
         "public": template.public,
-        "aliases": [name for name in template.names if "/" not in name],
-        "names": [name if "/" in name else f"{NAMESPACE}/{name}" for name in template.names],
+        "aliases": [name.removeprefix(f"{template.team}/") for name in template.names if _is_bare(name, template.team)],
+        "names": [show_name(name) for name in template.names],
         "createdAt": shape_time(min(moments)),
         "updatedAt": shape_time(max(moments)),
         "createdBy": None,
@@ -112,6 +112,11 @@ def _shape(request: Request, template: Template) -> dict[str, Any]:
     }
 
 
+def _is_bare(name: str, team: str) -> bool:
+    """Whether the team may leave the namespace out."""
+    return "/" not in name or name.startswith(f"{team}/")
+
+
 def _shape_optional(moment: datetime | None) -> str | None:
     return None if moment is None else shape_time(moment)
 
@@ -122,9 +127,11 @@ async def find_alias(request: Request) -> Response:
     text = unquote(request.path_params["alias"])
     name, tag = parse_reference(text)
     catalogue = _catalogue(request)
-    template_id = catalogue.find_id(name)
+    template_id = catalogue.find_id(name, read_team(request))
     if template_id is None:
         raise NotFound(f"template '{name}' not found")
+    if not catalogue.is_open_to(template_id, read_team(request)):
+        raise Forbidden("You don't have access to this template alias")
     known = catalogue.list_of(template_id)
     if ":" in text and all(one.tag != (tag or DEFAULT_TAG) for one in known):
         raise NotFound(f"tag '{tag or DEFAULT_TAG}' does not exist for template '{name}'")
@@ -138,7 +145,7 @@ async def assign_tags(request: Request) -> Response:
     if not body.tags:
         raise InvalidRequest("At least one tag is required")
     tags = list(dict.fromkeys(parse_tag(tag) for tag in body.tags))
-    build_id = await _service(request).assign(body.target, tags)
+    build_id = await _service(request).assign(body.target, tags, read_team(request))
     return JSONResponse({"tags": tags, "buildID": build_id}, 201)
 
 
@@ -191,7 +198,7 @@ async def delete(request: Request) -> Response:
     reference = unquote(request.path_params["reference"])
     if not reference:
         raise InvalidRequest("Invalid template ID")
-    await _service(request).delete(reference)
+    await _service(request).delete(reference, read_team(request))
     return Response(status_code=204)
 
 
@@ -200,7 +207,7 @@ async def update_v2(request: Request) -> Response:
     """Publish a template, or take that back."""
     template_id = await _update(request)
     names = next(iter(_catalogue(request).list_of(template_id))).names
-    return JSONResponse({"names": [name if "/" in name else f"{NAMESPACE}/{name}" for name in names]})
+    return JSONResponse({"names": [show_name(name) for name in names]})
 
 
 @router.patch("/templates/{reference}")
@@ -220,16 +227,18 @@ async def _update(request: Request) -> str:
 
 def _require(request: Request, reference: str) -> str:
     name, _ = parse_reference(reference)
-    template_id = _catalogue(request).find_id(name)
+    template_id = _catalogue(request).find_id(name, read_team(request))
     if template_id is None:
         raise NotFound(f"template '{name}' not found")
+    if not _catalogue(request).is_of(template_id, read_team(request)):
+        raise Forbidden(f"You don't have access to sandbox template '{name}'")
     return template_id
 
 
 def _require_own(request: Request, reference: str) -> str:
-    """The id of a template that may be changed; raises Forbidden for a built-in one."""
+    """The id of a template that the team may change; raises Forbidden for another team's and a built-in one."""
     template_id = _require(request, reference)
     if template_id == BASE_ID:
         raise Forbidden(f"You don't have access to sandbox template '{reference}'")
-    parse_own_name(reference)
+    parse_own_name(reference, read_team(request))
     return template_id

@@ -16,10 +16,7 @@ FEATURES = {
     "/volumes/{rest:path}": "the volume API",
     "/secrets": "the secret API",
     "/secrets/{rest:path}": "the secret API",
-    "/teams": "the team API",
     "/teams/{rest:path}": "the team API",
-    "/api-keys": "the API key API",
-    "/api-keys/{rest:path}": "the API key API",
 }
 
 router = APIRouter(dependencies=[Depends(require_key)])

@@ -17,7 +17,7 @@ from sandlot_server.builds.log import Log
 from sandlot_server.builds.steps import Scene, take
 from sandlot_server.builds.workbench import Workbench
 from sandlot_server.containers import Containers
-from sandlot_server.errors import AgentError, BuildFailed, CommandRefused, NotFound, SandlotError
+from sandlot_server.errors import AgentError, BuildFailed, CommandRefused, Forbidden, NotFound, SandlotError
 from sandlot_server.images import Images
 from sandlot_server.launching import wait_until_ready
 from sandlot_server.models import Context, Start, Template, now
@@ -46,7 +46,6 @@ class Tools:
     layers: LayerCache
     images: Images
     archives: Archives
-    scope: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +105,8 @@ class Job:
 
     async def _begin_with_template(self, reference: str) -> Position:
         try:
-            template = self._tools.catalogue.resolve(reference)
-        except NotFound as error:
+            template = self._tools.catalogue.resolve(reference, self._build.team)
+        except (NotFound, Forbidden) as error:
             raise BuildFailed(f"base template '{reference}' not found: {error}") from error
         self._log.add(f"[base] FROM TEMPLATE {reference} [{_short(template.build_id)}]", "base")
         key = chain("template", await self._find_image(template.image), repr(template.context))
@@ -149,7 +148,7 @@ class Job:
         return await self._keep(position)
 
     async def _take(self, step: Step, number: int, before: Position) -> Position:
-        key = chain(before.key, self._tools.scope, step.kind, *step.args, step.files_hash or "")
+        key = chain(before.key, self._build.team, step.kind, *step.args, step.files_hash or "")
         prefix = f"builder {number}/{len(self._plan.steps)}"
         self._forced |= step.force
         cached = await self._find_layer(key, f"[{prefix}] {step.text}", str(number))
@@ -159,7 +158,7 @@ class Job:
         scene = Scene(
             context=before.context,
             open_shell=lambda: self._open(before),
-            find_archive=lambda files_hash: self._tools.archives.find(self._tools.scope, files_hash),
+            find_archive=lambda files_hash: self._tools.archives.find(self._build.team, files_hash),
             on_output=self._say(prefix, str(number)),
         )
         outcome = await take(step, scene)
@@ -247,6 +246,7 @@ class Job:
             context=position.context,
             start=position.start,
             public=known.public if known else False,
+            team=self._build.team,
         )
 
 

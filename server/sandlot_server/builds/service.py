@@ -51,11 +51,6 @@ class Builds:
         """The uploaded files."""
         return self._tools.archives
 
-    @property
-    def scope(self) -> str:
-        """Whose uploads and layers these builds may use."""
-        return self._tools.scope
-
     async def load(self) -> None:
         """Read the store; builds that an earlier server was at are over."""
         await self._layers.load()
@@ -70,15 +65,15 @@ class Builds:
         await self._tasks.cancel()
 
     async def request(
-        self, name: str, tags: Sequence[str], *, cpu_count: int | None = None, memory_mb: int | None = None
+        self, name: str, tags: Sequence[str], team: str, *, cpu_count: int | None = None, memory_mb: int | None = None
     ) -> Build:
-        """Register a build that waits for its steps. The template of this name, if there is one, gets it.
+        """Register a build that waits for its steps. The team's template of this name, if there is one, gets it.
 
-        Raises InvalidRequest (size), Forbidden (the name is a built-in template's), CapacityExceeded.
+        Raises InvalidRequest (size), Forbidden (the name is not the team's to use), CapacityExceeded.
         """
         cpu_count, memory_mb = cpu_count or self._settings.cpu_count, memory_mb or self._settings.memory_mb
         check_size(cpu_count, memory_mb)
-        template_id = self._find_template_id(name)
+        template_id = self._find_template_id(name, team)
         waiting = [one for one in self._builds.values() if not one.status.is_over and one.template_id != template_id]
         if len(waiting) >= self._settings.max_waiting_builds:
             raise CapacityExceeded(
@@ -96,17 +91,21 @@ class Builds:
             status=BuildStatus.WAITING,
             created_at=now(),
             updated_at=now(),
+            team=team,
         )
         await self._supersede(build)
         await self._save(build)
         return build
 
-    def _find_template_id(self, name: str) -> str:
-        known = self._catalogue.find_id(name)
+    def _find_template_id(self, name: str, team: str) -> str:
+        known = self._catalogue.find_id(name, team)
         if known == BASE_ID:
             raise Forbidden(f"Alias '{name}' already used: it is the name of a built-in template")
+        if known is not None and not self._catalogue.is_of(known, team):
+            raise Forbidden(f"Alias '{name}' already used: it is the id of another team's template")
         # Not built yet, but asked for before: the same template.
-        earlier = next((one.template_id for one in reversed(self._builds.values()) if one.name == name), None)
+        asked = (one for one in reversed(self._builds.values()) if one.name == name and one.team == team)
+        earlier = next((one.template_id for one in asked), None)
         return known or earlier or new_template_id()
 
     async def _supersede(self, newer: Build) -> None:
@@ -122,10 +121,10 @@ class Builds:
             await asyncio.wait({running})
         await self._finish(self._builds[build.id], Reason(message))
 
-    async def start(self, template_id: str, build_id: str, plan: Plan) -> None:
+    async def start(self, template_id: str, build_id: str, team: str, plan: Plan) -> None:
         """Begin a build that waits; raises NotFound, InvalidRequest when it does not wait."""
         build = self._builds.get(build_id)
-        if build is None or build.template_id != template_id:
+        if build is None or build.template_id != template_id or build.team != team:
             raise NotFound(f"Error when getting template: build '{build_id}' of '{template_id}' not found")
         if build.status is not BuildStatus.WAITING or build.id in self._running:
             raise InvalidRequest("build is not in waiting state")
@@ -168,10 +167,10 @@ class Builds:
         self._builds[build.id] = build
         await self._store.save_build(build)
 
-    def get(self, template_id: str, build_id: str) -> Build:
-        """Return a build; raises InvalidRequest, as E2B does, when the template has none of this id."""
+    def get(self, template_id: str, build_id: str, team: str) -> Build:
+        """Return a team's build; raises InvalidRequest, as E2B does, when the template has none of this id."""
         build = self._builds.get(build_id)
-        if build is None or build.template_id != template_id:
+        if build is None or build.template_id != template_id or build.team != team:
             raise InvalidRequest(f"Build '{build_id}' not found")
         return build
 
@@ -182,6 +181,15 @@ class Builds:
     def has_template(self, template_id: str) -> bool:
         """Whether a template of this id exists or is asked for."""
         return self._catalogue.is_template(template_id) or bool(self.list_of(template_id))
+
+    def is_of(self, template_id: str, team: str) -> bool:
+        """Whether a template, built or only asked for, is a team's own."""
+        return self._catalogue.is_of(template_id, team) or any(one.team == team for one in self.list_of(template_id))
+
+    def find_team(self, template_id: str) -> str | None:
+        """Return whose template this is, built or only asked for; None when there is none."""
+        built = (one.team for one in self._catalogue.list_of(template_id))
+        return next(built, next((one.team for one in self.list_of(template_id)), None))
 
     async def read_log(self, build_id: str) -> list[BuildLog]:
         """Return what a build has said so far."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
-from sandlot_server.errors import BundleError, NotFound
-from sandlot_server.models import Template
+from sandlot_server.errors import BundleError, Forbidden, NotFound
+from sandlot_server.models import DEFAULT_TEAM, Template
 from sandlot_server.runtime.base import Runtime
 from sandlot_server.store.rows import decode_context, decode_start, decode_time, encode_time
 from sandlot_server.templates import BASE_ID, Catalogue
@@ -21,8 +21,8 @@ def pick(catalogue: Catalogue, references: Iterable[str]) -> list[Template]:
     wanted = set()
     for reference in references:
         try:
-            wanted.add(catalogue.resolve(reference).id)
-        except NotFound as error:
+            wanted.add(catalogue.resolve(reference, DEFAULT_TEAM).id)
+        except (NotFound, Forbidden) as error:
             raise BundleError(str(error)) from error
     every = {template.id for template in catalogue.list_tags()}
     return [one for key in sorted(wanted or every) if key != BASE_ID for one in catalogue.list_of(key)]

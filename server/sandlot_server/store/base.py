@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from sandlot_server.build_models import Build, BuildLog, Layer
-from sandlot_server.models import Activity, LogEntry, Sample, Sandbox, Template, Uses
+from sandlot_server.models import Activity, ApiKey, LogEntry, Sample, Sandbox, Team, Template, Uses
 
 Peak = Literal["concurrent", "started"]
 """What of an activity can be at its highest."""
@@ -30,6 +30,24 @@ class Store(Protocol):
 
     async def delete_sandbox(self, sandbox_id: str) -> None:
         """Forget the sandbox; nothing happens when it is unknown."""
+
+    async def find_owner(self, sandbox_id: str) -> str | None:
+        """Return the team of a sandbox, alive or not; None when nothing is known of it any more."""
+
+    async def load_teams(self) -> list[Team]:
+        """Return all teams, oldest first."""
+
+    async def save_team(self, team: Team) -> None:
+        """Insert the team, or replace what is known of it."""
+
+    async def load_keys(self) -> list[ApiKey]:
+        """Return all keys, oldest first."""
+
+    async def save_key(self, key: ApiKey) -> None:
+        """Insert the key, or replace its name and its last use."""
+
+    async def delete_key(self, key_id: str) -> None:
+        """Forget the key; nothing happens when it is unknown."""
 
     async def append_entries(self, entries: Sequence[LogEntry]) -> None:
         """Remember what happened."""

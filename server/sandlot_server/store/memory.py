@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from sandlot_server.build_models import Build, BuildLog, Layer
-from sandlot_server.models import Activity, LogEntry, Sample, Sandbox, Template, Uses
+from sandlot_server.models import Activity, ApiKey, LogEntry, Sample, Sandbox, Team, Template, Uses
 from sandlot_server.store.base import Peak
 from sandlot_server.store.rows import decode_time, encode_time
 
@@ -22,6 +22,9 @@ class MemoryStore:
         self._builds: dict[str, Build] = {}
         self._build_logs: dict[str, list[BuildLog]] = {}
         self._layers: dict[str, Layer] = {}
+        self._owners: dict[str, str] = {}
+        self._teams: dict[str, Team] = {}
+        self._keys: dict[str, ApiKey] = {}
         self._entries: list[LogEntry] = []
         self._samples: list[Sample] = []
         self._activity: list[Activity] = []
@@ -39,10 +42,35 @@ class MemoryStore:
     async def save_sandbox(self, sandbox: Sandbox) -> None:
         """Insert or replace."""
         self._sandboxes[sandbox.id] = sandbox
+        self._owners[sandbox.id] = sandbox.spec.team
 
     async def delete_sandbox(self, sandbox_id: str) -> None:
         """Forget."""
         self._sandboxes.pop(sandbox_id, None)
+
+    async def find_owner(self, sandbox_id: str) -> str | None:
+        """Return whose the sandbox is."""
+        return self._owners.get(sandbox_id)
+
+    async def load_teams(self) -> list[Team]:
+        """Return all teams."""
+        return sorted(self._teams.values(), key=lambda one: (one.created_at, one.name))
+
+    async def save_team(self, team: Team) -> None:
+        """Insert or replace."""
+        self._teams[team.name] = team
+
+    async def load_keys(self) -> list[ApiKey]:
+        """Return all keys."""
+        return sorted(self._keys.values(), key=lambda one: (one.created_at, one.id))
+
+    async def save_key(self, key: ApiKey) -> None:
+        """Insert or replace."""
+        self._keys[key.id] = key
+
+    async def delete_key(self, key_id: str) -> None:
+        """Forget."""
+        self._keys.pop(key_id, None)
 
     async def append_entries(self, entries: Sequence[LogEntry]) -> None:
         """Append."""
@@ -89,6 +117,9 @@ class MemoryStore:
         del self._entries[: max(0, len(self._entries) - keep_entries)]
         self._samples = [one for one in self._samples if one.at >= samples_before]
         self._activity = [one for one in self._activity if one.at >= activity_before]
+        heard = {one.sandbox_id for one in self._entries}
+        known = heard.union(self._sandboxes, (one.sandbox_id for one in self._samples))
+        self._owners = {sandbox_id: team for sandbox_id, team in self._owners.items() if sandbox_id in known}
 
     async def load_templates(self) -> list[Template]:
         """Return all templates, once for each tag."""

@@ -14,7 +14,7 @@ DELETE FROM sandboxes WHERE id = :id;
 -- name: load_templates
 SELECT template_tags.template_id, template_tags.tag, template_tags.created_at,
     builds.id AS build_id, builds.image, builds.cpu_count, builds.memory_mb, builds.source_sandbox,
-    builds.context, builds.start, templates.public
+    builds.context, builds.start, templates.public, templates.team
 FROM template_tags JOIN builds ON builds.id = template_tags.build_id
     JOIN templates ON templates.id = template_tags.template_id
 ORDER BY template_tags.created_at, template_tags.template_id, template_tags.tag;
@@ -23,7 +23,8 @@ ORDER BY template_tags.created_at, template_tags.template_id, template_tags.tag;
 SELECT name, template_id FROM template_names ORDER BY position;
 
 -- name: save_template
-INSERT INTO templates (id, created_at, updated_at, public) VALUES (:id, :created_at, :created_at, :public)
+INSERT INTO templates (id, created_at, updated_at, public, team)
+VALUES (:id, :created_at, :created_at, :public, :team)
 ON CONFLICT (id) DO UPDATE SET updated_at = :created_at, public = :public;
 
 -- name: load_uses
@@ -87,9 +88,10 @@ SELECT * FROM template_builds ORDER BY created_at, id;
 
 -- name: save_build_record
 INSERT INTO template_builds
-    (id, template_id, name, tags, cpu_count, memory_mb, status, created_at, updated_at, finished_at, reason)
+    (id, template_id, name, tags, cpu_count, memory_mb, status, created_at, updated_at, finished_at, reason, team)
 VALUES
-    (:id, :template_id, :name, :tags, :cpu_count, :memory_mb, :status, :created_at, :updated_at, :finished_at, :reason)
+    (:id, :template_id, :name, :tags, :cpu_count, :memory_mb, :status, :created_at, :updated_at, :finished_at, :reason,
+    :team)
 ON CONFLICT (id) DO UPDATE SET
     status = :status, updated_at = :updated_at, finished_at = :finished_at, reason = :reason;
 
@@ -129,3 +131,29 @@ SELECT * FROM activity WHERE at BETWEEN :start AND :end ORDER BY started DESC, a
 
 -- name: prune_activity
 DELETE FROM activity WHERE at < :before;
+
+-- name: find_owner
+SELECT team FROM owners WHERE sandbox_id = :sandbox_id;
+
+-- name: prune_owners
+DELETE FROM owners WHERE sandbox_id NOT IN (
+    SELECT id FROM sandboxes UNION SELECT sandbox_id FROM entries UNION SELECT sandbox_id FROM samples
+);
+
+-- name: load_teams
+SELECT * FROM teams ORDER BY created_at, name;
+
+-- name: save_team
+INSERT INTO teams (name, created_at) VALUES (:name, :created_at)
+ON CONFLICT (name) DO UPDATE SET created_at = :created_at;
+
+-- name: load_keys
+SELECT * FROM api_keys ORDER BY created_at, id;
+
+-- name: save_key
+INSERT INTO api_keys (id, team, name, digest, masked, created_at, last_used)
+VALUES (:id, :team, :name, :digest, :masked, :created_at, :last_used)
+ON CONFLICT (id) DO UPDATE SET name = :name, last_used = :last_used;
+
+-- name: delete_key
+DELETE FROM api_keys WHERE id = :id;

@@ -10,6 +10,7 @@ from typing import Any
 
 from sandlot_server.models import (
     Activity,
+    ApiKey,
     Context,
     Egress,
     Idempotency,
@@ -127,6 +128,7 @@ def encode_template(template: Template) -> dict[str, Any]:
         "context": json.dumps(asdict(template.context), separators=(",", ":")),
         "start": json.dumps(asdict(template.start), separators=(",", ":")) if template.start else None,
         "public": template.public,
+        "team": template.team,
     }
 
 
@@ -145,6 +147,7 @@ def decode_template(row: Row, names: list[str]) -> Template:
         context=decode_context(json.loads(row["context"])),
         start=decode_start(json.loads(row["start"])) if row["start"] else None,
         public=bool(row["public"]),
+        team=row["team"],
     )
 
 
@@ -185,3 +188,22 @@ def decode_sample(row: Row) -> Sample:
 def decode_activity(row: Row) -> Activity:
     """The activity that a row stands for."""
     return Activity(**{**row, "at": decode_time(row["at"])})
+
+
+def encode_key(key: ApiKey) -> dict[str, Any]:
+    """The key as named parameters of a query."""
+    return {
+        **asdict(key),
+        "masked": " ".join(key.masked),
+        "created_at": encode_time(key.created_at),
+        "last_used": encode_time(key.last_used) if key.last_used else None,
+    }
+
+
+def decode_key(row: Row) -> ApiKey:
+    """The key that a row stands for."""
+    begin, end = row["masked"].split(" ")
+    last_used = decode_time(row["last_used"]) if row["last_used"] is not None else None
+    return ApiKey(
+        **{**row, "masked": (begin, end), "created_at": decode_time(row["created_at"]), "last_used": last_used}
+    )

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from sandlot_server.build_models import Build, BuildLog, Layer
 from sandlot_server.errors import StoreError
-from sandlot_server.models import Activity, LogEntry, Sample, Sandbox, Template, Uses
+from sandlot_server.models import Activity, ApiKey, LogEntry, Sample, Sandbox, Team, Template, Uses
 from sandlot_server.store.base import Peak
 from sandlot_server.store.build_rows import (
     decode_build,
@@ -30,11 +30,13 @@ from sandlot_server.store.build_rows import (
 from sandlot_server.store.rows import (
     decode_activity,
     decode_entry,
+    decode_key,
     decode_sample,
     decode_sandbox,
     decode_template,
     decode_time,
     encode_entry,
+    encode_key,
     encode_sample,
     encode_sandbox,
     encode_template,
@@ -87,6 +89,32 @@ class SqliteStore:
         """Forget."""
         await self._write("delete_sandbox", {"id": sandbox_id})
 
+    async def find_owner(self, sandbox_id: str) -> str | None:
+        """Return whose the sandbox is; a trigger notes it."""
+        rows = await self._run(lambda: self._fetch("find_owner", {"sandbox_id": sandbox_id}))
+        return rows[0]["team"] if rows else None
+
+    async def load_teams(self) -> list[Team]:
+        """Return all teams."""
+        rows = await self._run(lambda: self._fetch("load_teams"))
+        return [Team(row["name"], decode_time(row["created_at"])) for row in rows]
+
+    async def save_team(self, team: Team) -> None:
+        """Insert or replace."""
+        await self._write("save_team", {"name": team.name, "created_at": encode_time(team.created_at)})
+
+    async def load_keys(self) -> list[ApiKey]:
+        """Return all keys."""
+        return [decode_key(row) for row in await self._run(lambda: self._fetch("load_keys"))]
+
+    async def save_key(self, key: ApiKey) -> None:
+        """Insert or replace."""
+        await self._write("save_key", encode_key(key))
+
+    async def delete_key(self, key_id: str) -> None:
+        """Forget."""
+        await self._write("delete_key", {"id": key_id})
+
     async def append_entries(self, entries: Sequence[LogEntry]) -> None:
         """Append, in one transaction."""
         await self._write_many("append_entry", [encode_entry(entry) for entry in entries])
@@ -126,6 +154,7 @@ class SqliteStore:
         await self._write("prune_entries", {"keep": keep_entries})
         await self._write("prune_samples", {"before": encode_time(samples_before)})
         await self._write("prune_activity", {"before": encode_time(activity_before)})
+        await self._write("prune_owners", {})
 
     async def load_templates(self) -> list[Template]:
         """Return all templates."""

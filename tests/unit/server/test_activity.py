@@ -28,7 +28,7 @@ async def create(api: httpx.AsyncClient, count: int) -> list[str]:
 
 
 async def test_what_runs_and_what_starts(api: httpx.AsyncClient, installation: Installation) -> None:
-    path = f"/teams/{installation.identity.team_id}/metrics"
+    path = f"/teams/{installation.identity.find_team_id('sandlot')}/metrics"
     assert (await api.get(path)).json() == []
     made = await create(api, 3)
     await api.delete(f"/sandboxes/{made[0]}")
@@ -47,7 +47,7 @@ async def test_what_runs_and_what_starts(api: httpx.AsyncClient, installation: I
 
 
 async def test_of_a_time_without_sandboxes(api: httpx.AsyncClient, installation: Installation) -> None:
-    path = f"/teams/{installation.identity.team_id}/metrics"
+    path = f"/teams/{installation.identity.find_team_id('sandlot')}/metrics"
     await create(api, 1)
     await installation.activity.note()
     long_ago = {"start": 1000, "end": 2000}
@@ -57,7 +57,7 @@ async def test_of_a_time_without_sandboxes(api: httpx.AsyncClient, installation:
 
 
 async def test_refusals(api: httpx.AsyncClient, installation: Installation) -> None:
-    own = f"/teams/{installation.identity.team_id}/metrics"
+    own = f"/teams/{installation.identity.find_team_id('sandlot')}/metrics"
     for query in ({"start": "9", "end": "8"}, {"start": "x"}, {"start": str(int(now().timestamp()) + 99)}):
         assert (await api.get(own, params=query)).status_code == 400
     late = await api.get(own, params={"end": "10413792000"})

@@ -13,7 +13,7 @@ import pytest
 from unit.server.conftest import connect
 
 from sandlot_server.installation import Installation, open_installation
-from sandlot_server.models import NewSandbox, now
+from sandlot_server.models import DEFAULT_TEAM, NewSandbox, now
 from sandlot_server.runtime.memory import MemoryRuntime
 from sandlot_server.settings import Settings
 
@@ -149,7 +149,7 @@ async def test_context_passes_from_step_to_step(idle: Installation, api: httpx.A
         {"type": "ARG", "args": ["A", "3"]},
     ]
     await build(api, steps=steps, startCmd="serve", readyCmd="look")
-    template = idle.catalogue.resolve("mine")
+    template = idle.catalogue.resolve("mine", DEFAULT_TEAM)
     assert (template.context.user, template.context.workdir) == ("bob", "/srv/app")
     assert template.context.env == {"A": "3", "B": "2"}
     assert template.start is not None
@@ -159,7 +159,7 @@ async def test_context_passes_from_step_to_step(idle: Installation, api: httpx.A
         template.context,
     )
     await build(api, "child", fromImage=None, fromTemplate="mine", steps=[{"type": "USER", "args": ["eve"]}])
-    child = idle.catalogue.resolve("child")
+    child = idle.catalogue.resolve("child", DEFAULT_TEAM)
     assert (child.context.user, child.context.workdir, child.start) == ("eve", "/srv/app", template.start)
 
 
@@ -221,7 +221,7 @@ async def test_files_are_uploaded_by_link_alone(idle: Installation, api: httpx.A
     without_key = {"X-API-KEY": ""}
     assert (await api.put(link.json()["url"], content=b"x" * 100_000, headers=without_key)).status_code == 200
     assert (await api.get(url)).json()["present"] is True
-    archive = idle.builds.archives.find(idle.builds.scope, HASH)
+    archive = idle.builds.archives.find(DEFAULT_TEAM, HASH)
     assert archive is not None
     assert archive.read_bytes() == b"x" * 100_000
     assert [path.name for path in archive.parent.iterdir()] == [HASH]

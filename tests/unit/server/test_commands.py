@@ -35,6 +35,28 @@ def test_status_counts_what_the_door_did(server: LiveServer) -> None:
     assert "0 refused" in shown.stdout
 
 
+def test_keys_and_teams_from_a_shell(server: LiveServer) -> None:
+    missing = run(server, "keys", "add", "ci", "--team", "acme")
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert "sandlot teams add acme" in missing.stderr
+    assert run(server, "teams", "add", "acme").returncode == 0
+    again = run(server, "teams", "add", "acme")
+    assert (again.returncode, again.stderr) == (1, "sandlot: team 'acme' exists already\n")
+    assert [line.split()[1:] for line in run(server, "teams", "list").stdout.splitlines()] == [
+        ["sandlot", "(default)"],
+        ["acme"],
+    ]
+    key = run(server, "keys", "add", "ci", "--team", "acme").stdout.strip()
+    assert server.call("GET", "/v2/sandboxes", **{"X-API-KEY": key}) == (200, [])
+    listed = run(server, "keys", "list", "--team", "acme").stdout
+    assert "  ci  last used: 20" in listed
+    assert key not in listed
+    assert run(server, "keys", "list").stdout == ""
+    assert run(server, "keys", "revoke", "ci", "--team", "acme").returncode == 0
+    assert server.call("GET", "/v2/sandboxes", **{"X-API-KEY": key})[0] == 401
+    assert run(server, "keys", "revoke", "ci", "--team", "acme").returncode == 1
+
+
 def test_domain_exports_are_what_the_server_does_and_not_what_the_settings_say(server: LiveServer) -> None:
     shown = run(server, "env", "--domain", SANDLOT_TLS_PORT="1")
     assert f"export E2B_DOMAIN=e2b.localhost:{server.tls_port}\n" in shown.stdout

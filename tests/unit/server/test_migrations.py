@@ -98,6 +98,10 @@ async def test_rows_of_an_earlier_version_come_back(tmp_path: Path, version: int
     assert {one.id: str(one.state) for one in sandboxes.values()} == STATES
     assert sandboxes["i1"].spec.metadata == {"kept": "yes"}
     assert [(one.id, one.build_id, one.names, one.tag) for one in templates] == [("t1", "b1", ("mine",), "default")]
+    await store.open()
+    assert [await store.find_owner(one) for one in STATES] == ["sandlot"] * len(STATES)
+    await store.close()
+    assert {one.spec.team for one in sandboxes.values()} | {one.team for one in templates} == {"sandlot"}
     assert entries == [*(["made"] if version >= 2 else []), "later", "later"]
 
 

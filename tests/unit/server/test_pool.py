@@ -11,7 +11,7 @@ import pytest
 
 from sandlot_server.errors import EngineError
 from sandlot_server.installation import Installation, open_installation
-from sandlot_server.models import NewSandbox
+from sandlot_server.models import DEFAULT_TEAM, NewSandbox
 from sandlot_server.runtime.memory import MemoryRuntime
 from sandlot_server.settings import Settings
 from sandlot_server.store.memory import MemoryStore
@@ -117,7 +117,7 @@ async def test_another_build_replaces_what_waits(settings: Settings, runtime: Me
     async with installation.run():
         await is_full(installation)
         old = {info.name for info in await runtime.list_containers()}
-        base = installation.catalogue.resolve("base")
+        base = installation.catalogue.resolve("base", DEFAULT_TEAM)
         await installation.catalogue.save(replace(base, build_id="other", image="other"))
         installation.pool.retire()
         made = await installation.service.create(BASE)

@@ -12,7 +12,7 @@ import pytest
 from sandlot_server.errors import EngineError
 from sandlot_server.history import LogQuery
 from sandlot_server.installation import Installation, open_installation
-from sandlot_server.models import Lifecycle, LogEntry, NewSandbox, SandboxState
+from sandlot_server.models import DEFAULT_TEAM, Lifecycle, LogEntry, NewSandbox, SandboxState
 from sandlot_server.runtime.base import Status
 from sandlot_server.runtime.memory import MemoryRuntime
 from sandlot_server.settings import Settings
@@ -324,7 +324,7 @@ async def test_the_sweep_finds_what_nobody_told(world: World) -> None:
     async with installation.run():
         made = await installation.service.create(BASE)
         lost = await installation.containers.provision(
-            installation.containers.new_name(), installation.catalogue.resolve("base")
+            installation.containers.new_name(), installation.catalogue.resolve("base", DEFAULT_TEAM)
         )
         await world.engine.vanish(made.container)
         await installation.reconciler.sweep()

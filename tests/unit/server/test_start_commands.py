@@ -8,7 +8,7 @@ import pytest
 
 from sandlot_server.errors import AgentError
 from sandlot_server.installation import Installation
-from sandlot_server.models import Context, NewSandbox, Start, Template
+from sandlot_server.models import DEFAULT_TEAM, Context, NewSandbox, Start, Template
 from sandlot_server.runtime.memory import MemoryRuntime
 from sandlot_server.runtime.memory_agent import MemoryAgent
 
@@ -20,7 +20,7 @@ WANTED = NewSandbox(template="web", timeout_s=60, secure=True)
 
 @pytest.fixture
 async def web(installation: Installation) -> Template:
-    base = installation.catalogue.resolve("base")
+    base = installation.catalogue.resolve("base", DEFAULT_TEAM)
     template = replace(base, id="web", build_id="b-web", names=("web",), context=Context(user="web"), start=START)
     await installation.catalogue.save(template)
     return template

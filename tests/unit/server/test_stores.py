@@ -12,13 +12,16 @@ import pytest
 from sandlot_server.build_models import Build, BuildLog, BuildStatus, Layer, Reason
 from sandlot_server.errors import StoreError
 from sandlot_server.models import (
+    ApiKey,
     Context,
     Idempotency,
     Ingress,
     Lifecycle,
+    LogEntry,
     Sandbox,
     SandboxSpec,
     SandboxState,
+    Team,
     Template,
     now,
     seconds,
@@ -163,3 +166,28 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         await store.open()
     await store.close()
+
+
+async def test_teams_and_keys(store: Store) -> None:
+    await store.save_team(Team("acme", now()))
+    key = ApiKey("k1", "acme", "ci", "digest", ("ab", "cdef"), now())
+    await store.save_key(key)
+    used = replace(key, name="old", last_used=LATER)
+    await store.save_key(used)
+    assert await store.load_keys() == [used]
+    assert [team.name for team in await store.load_teams()] == ["acme"]
+    await store.delete_key("k1")
+    await store.delete_key("k1")
+    assert await store.load_keys() == []
+
+
+async def test_owners_are_known_for_as_long_as_anything_is_left(store: Store) -> None:
+    await store.save_sandbox(replace(SANDBOX, spec=replace(SPEC, team="acme")))
+    await store.save_sandbox(replace(SANDBOX, state=SandboxState.RUNNING, spec=replace(SPEC, team="acme")))
+    await store.append_entries([LogEntry(now(), "i1", "info", "made")])
+    await store.delete_sandbox("i1")
+    assert await store.find_owner("i1") == "acme"
+    await store.prune(keep_entries=1, samples_before=LATER, activity_before=LATER)
+    assert await store.find_owner("i1") == "acme"
+    await store.prune(keep_entries=0, samples_before=LATER, activity_before=LATER)
+    assert await store.find_owner("i1") is None
