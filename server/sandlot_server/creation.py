@@ -85,7 +85,9 @@ class Creator:
         self.count += 1
         self._expiry.schedule(entry.sandbox.id, entry.sandbox.end_at)
         took_ms = (time.perf_counter() - began) * 1e3
-        message = f"created from {template.id} in {took_ms:.0f} ms{', warm' if warm else ''}"
+        source = template.source_sandbox
+        origin = template.id if source is None else f"{template.id}, the files of {source},"
+        message = f"created from {origin} in {took_ms:.0f} ms{', warm' if warm else ''}"
         self._journal.record(Event.CREATED, entry.sandbox.id, message, template=template.id)
         return entry.sandbox
 

@@ -28,6 +28,7 @@ class HostDisk:
         self._registry = registry
         self._journal = journal
         self._free: int | None = None
+        self._told = False
         self.written = 0
         """Bytes by which free space has shrunk, all shrinking added up: nobody can have written much more."""
         self.is_low = False
@@ -55,6 +56,7 @@ class HostDisk:
         """Read how much is free; tell when that becomes too little, and when it is enough again."""
         free = await self._runtime.read_free_disk()
         if free is None:
+            self._tell_blindness()
             return
         if self._free is not None:
             self.written += max(0, self._free - free)
@@ -63,6 +65,11 @@ class HostDisk:
         if low != self.is_low:
             self.is_low = low
             await self._tell()
+
+    def _tell_blindness(self) -> None:
+        if not self._told:
+            log.info("the engine's disk cannot be seen from here: SANDLOT_MIN_FREE_DISK_MB has no effect")
+        self._told = True
 
     async def _tell(self) -> None:
         if self.is_low:

@@ -136,6 +136,23 @@ async def test_forks_are_like_their_source(api: httpx.AsyncClient, installation:
     assert (await api.get("/snapshots")).json() == []
 
 
+async def test_logs_say_that_files_alone_are_kept(api: httpx.AsyncClient) -> None:
+    source = await create(api)
+    made = (await snapshot(api, source, name="mine"))["snapshotID"]
+    assert made == "sandlot/mine:default"
+    fork = (await api.post(f"/sandboxes/{source}/fork", json={"count": 2})).json()[0]["sandbox"]["sandboxID"]
+
+    async def read(sandbox_id: str) -> list[str]:
+        entries = (await api.get(f"/sandboxes/{sandbox_id}/logs")).json()["logEntries"]
+        return [one["message"] for one in entries if "event" in one["fields"]]
+
+    created, kept, forked = await read(source)
+    assert created.startswith("created from base in")
+    assert kept.endswith(" (files only)")
+    assert forked == "was forked 2 times (files only)"
+    assert (await read(fork))[0].startswith(f"created from base, the files of {source}, in")
+
+
 async def test_forks_fail_one_by_one(api: httpx.AsyncClient, installation: Installation) -> None:
     object.__setattr__(installation.settings, "max_sandboxes", 3)
     source = await create(api)
