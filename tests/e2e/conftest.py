@@ -12,6 +12,7 @@ from e2b import Sandbox
 
 from support import engine
 from support.commands import run
+from support.internet import Internet, open_internet
 from support.live import LiveServer
 
 RECIPES = Path(__file__).parent / "images"
@@ -34,8 +35,23 @@ def images() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, client: docker.DockerClient) -> Iterator[LiveServer]:
-    live = LiveServer(tmp_path_factory.mktemp("sandlot"))
+def internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Internet]:
+    """A pretended internet, to which this host has routes as long as the module's tests run."""
+    with open_internet(tmp_path_factory.mktemp("internet")) as internet:
+        yield internet
+
+
+@pytest.fixture(scope="module")
+def server_settings() -> dict[str, str]:
+    """Settings of the module's server that differ from the defaults."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, client: docker.DockerClient, server_settings: dict[str, str]
+) -> Iterator[LiveServer]:
+    live = LiveServer(tmp_path_factory.mktemp("sandlot"), **server_settings)
     try:
         live.start()
         yield live

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import docker
 import pytest
 from e2b import Sandbox
-from e2b.sandbox.commands.command_handle import CommandExitException
 
 from support import engine
-from support.internet import ALLOWED, BELOW, DENIED, RESOLVER, Internet, open_internet
+from support.attacks import fetch
+from support.internet import ALLOWED, BELOW, DENIED, RESOLVER, Internet
 from support.live import LiveServer
 
 pytestmark = [
@@ -23,36 +23,8 @@ EVERYTHING = "0.0.0.0/0"
 
 
 @pytest.fixture(scope="module")
-def internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Internet]:
-    with open_internet(tmp_path_factory.mktemp("internet")) as internet:
-        yield internet
-
-
-@pytest.fixture(scope="module")
-def server(
-    tmp_path_factory: pytest.TempPathFactory, client: docker.DockerClient, internet: Internet
-) -> Iterator[LiveServer]:
-    live = LiveServer(tmp_path_factory.mktemp("sandlot"), SANDLOT_DNS_SERVERS=RESOLVER, SANDLOT_POOL_SIZE="2")
-    try:
-        live.start()
-        yield live
-    finally:
-        installation = live.installation
-        live.remove()
-    assert engine.find_leftovers(client, installation) == []
-
-
-def run(sandbox: Sandbox, command: str) -> str | None:
-    """What the command says; None when it fails."""
-    try:
-        return sandbox.commands.run(command, user="root", timeout=30).stdout
-    except CommandExitException:
-        return None
-
-
-def fetch(sandbox: Sandbox, url: str, *options: str) -> str | None:
-    """A page as the sandbox gets it, whoever vouches for it; None when it gets none."""
-    return run(sandbox, f"curl -sk --max-time 5 {' '.join(options)} {url}")
+def server_settings(internet: Internet) -> dict[str, str]:
+    return {"SANDLOT_DNS_SERVERS": RESOLVER, "SANDLOT_POOL_SIZE": "2"}
 
 
 def test_without_a_policy_the_outside_is_open(create: Callable[..., Sandbox]) -> None:
@@ -100,3 +72,56 @@ def test_update_holds_at_once_and_clears_what_it_leaves_out(create: Callable[...
     assert fetch(sandbox, "http://denied.test/") == f"denied.test at {DENIED}\n"
     sandbox.update_network({})
     assert fetch(sandbox, f"http://{ALLOWED}/") is not None
+
+
+def test_the_policy_outlasts_pauses_and_boots(create: Callable[..., Sandbox], server: LiveServer) -> None:
+    sandbox = create(network={"deny_out": [EVERYTHING], "allow_out": ["allowed.test"]})
+    for keep_memory in (True, False):
+        status, _ = server.call("POST", f"/sandboxes/{sandbox.sandbox_id}/pause", {"memory": keep_memory})
+        assert status == 204
+        sandbox = Sandbox.connect(sandbox.sandbox_id, **server.options)
+        assert_only_allowed(sandbox)
+
+
+def test_a_fork_is_bound_as_its_source_is(create: Callable[..., Sandbox], server: LiveServer) -> None:
+    sandbox = create(network={"deny_out": [EVERYTHING], "allow_out": ["allowed.test"]})
+    status, forks = server.call("POST", f"/sandboxes/{sandbox.sandbox_id}/fork", {"timeout": 60})
+    assert status == 201
+    assert isinstance(forks, list)
+    fork = Sandbox.connect(forks[0]["sandbox"]["sandboxID"], **server.options)
+    try:
+        assert_only_allowed(fork)
+    finally:
+        fork.kill()
+
+
+def assert_only_allowed(sandbox: Sandbox) -> None:
+    assert fetch(sandbox, "https://allowed.test/") == f"allowed.test at {ALLOWED}\n"
+    assert fetch(sandbox, f"http://{DENIED}/") is None
+    assert fetch(sandbox, "http://denied.test/") is None
+
+
+def test_who_comes_after_is_not_bound(create: Callable[..., Sandbox]) -> None:
+    create(allow_internet_access=False).kill()
+    for _ in range(3):
+        assert fetch(create(), f"http://{DENIED}/") is not None
+
+
+def test_without_a_server_the_policy_holds(
+    create: Callable[..., Sandbox], server: LiveServer, client: docker.DockerClient
+) -> None:
+    sandbox = create(network={"deny_out": [EVERYTHING], "allow_out": [BELOW, "allowed.test"]})
+    sandbox.files.write("/tmp/mark", "x")
+    container = next(
+        one
+        for one in engine.list_containers(client, server.installation)
+        if one.exec_run(["test", "-e", "/tmp/mark"]).exit_code == 0
+    )
+    server.kill()
+    try:
+        for address, code in ((BELOW, 0), (DENIED, 7), (ALLOWED, 7)):
+            ended = container.exec_run(["curl", "-s", "--max-time", "5", f"http://{address}/"]).exit_code
+            assert ended == code, address
+    finally:
+        server.start()
+    assert_only_allowed(Sandbox.connect(sandbox.sandbox_id, **server.options))
