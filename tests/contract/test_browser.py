@@ -1,0 +1,54 @@
+"""A real headless Chromium: what runs in a sandbox, by its https name, and the official SDK in a page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.commands import run
+from support.live import LiveServer
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
+
+PACKAGES = {"chromium": "chromium", "certutil": "libnss3-tools"}
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's program, installed where it is missing and this can be done."""
+    missing = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
+    if missing:
+        if os.geteuid() != 0 or shutil.which("apt-get") is None:
+            pytest.skip(f"needs {', '.join(missing)}, and only root on Debian or Ubuntu can install it here")
+        install(missing)
+    return shutil.which("chromium") or pytest.fail("chromium was installed and is not there")
+
+
+def install(packages: list[str]) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *packages]):
+        run(["apt-get", *command], Path("/"), environment)
+
+
+def test_applications_and_the_sdk(server: LiveServer, js_dir: Path, chromium: str) -> None:
+    authority = server.home / "tls/e2b.localhost/ca.pem"
+    own = {
+        "CHROMIUM": chromium,
+        "E2B_DOMAIN": f"e2b.localhost:{server.tls_port}",
+        "NODE_EXTRA_CA_CERTS": str(authority),
+        "NODE_NO_WARNINGS": "1",
+    }
+    done = subprocess.run(
+        ["node", "--test", "browser.test.js"],
+        cwd=js_dir,
+        env={**os.environ, **server.sdk_environment, **own},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    assert "# pass 3" in done.stdout
