@@ -17,13 +17,13 @@ from sandlot_protocol.http import BOOT_ID_FILE, ENVD_VERSION
 RUN_DIR = "/run/e2b"
 KNOWN = frozenset(
     {
-        "accessToken", "bootID", "defaultUser", "defaultWorkdir", "envVars", "imageEnv", "lifecycleID",
+        "accessToken", "bootID", "caBundle", "defaultUser", "defaultWorkdir", "envVars", "imageEnv", "lifecycleID",
         "sandboxID", "templateID", "timestamp",
     }
 )  # fmt: skip
 """E2B's own fields and Sandlot's. `lifecycleID` only tells volume mounts apart, of which the agent has none."""
 
-FOREIGN = frozenset({"caBundle", "hyperloopIP", "volumeMounts"})
+FOREIGN = frozenset({"hyperloopIP", "volumeMounts"})
 """E2B's fields for machinery that Sandlot does otherwise, outside the agent."""
 
 
@@ -63,6 +63,8 @@ def apply(state: AgentState, body: dict[str, object]) -> None:
     user_env = _read_env(body, "envVars", state.user_env)
     image_env = _read_env(body, "imageEnv", state.image_env)
     access_token = read_text(body, "accessToken") or None
+    if bundle := read_text(body, "caBundle"):
+        image_env = {**_trust(state, bundle), **image_env}
     state.default_user = read_text(body, "defaultUser") or state.default_user
     state.default_workdir = read_text(body, "defaultWorkdir") or state.default_workdir
     if boot_id := read_text(body, "bootID"):
@@ -97,6 +99,19 @@ def _read_env(body: dict[str, object], name: str, before: dict[str, str]) -> dic
         if not key or "=" in key or "\0" in key:
             raise BadRequest(f"a name in {name} is empty or contains '=' or NUL")
     return {key: read_text(value, key) for key in value}
+
+
+def _trust(state: AgentState, bundle: str) -> dict[str, str]:
+    """Let programs trust these certificates, where the image lets anybody write; raises BadRequest."""
+    from sandlot_envd.trust import trust
+
+    if "-----BEGIN CERTIFICATE-----" not in bundle:
+        raise BadRequest("caBundle holds no certificate")
+    try:
+        return trust(bundle)
+    except OSError as error:
+        state.log.write("cannot add the certificates to trust", "warn", error=str(error))
+        return {}
 
 
 def _introduce(state: AgentState, sandbox_id: str, template_id: str) -> None:

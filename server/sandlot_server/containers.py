@@ -16,6 +16,7 @@ from sandlot_server.errors import ContainerGone
 from sandlot_server.identity import Identity
 from sandlot_server.launching import launch
 from sandlot_server.models import Context, Egress, Sandbox, Template, now
+from sandlot_server.outfit import load_outfit
 from sandlot_server.runtime.base import Container, ContainerSpec, Role, Runtime
 from sandlot_server.settings import Settings
 from sandlot_server.shell import Shell
@@ -33,6 +34,7 @@ class Containers:
         self._runtime = runtime
         self._identity = identity
         self._settings = settings
+        self._outfit = load_outfit(settings)
         self._slots = asyncio.Semaphore(STARTS_AT_ONCE)
         self._awaited: dict[str, asyncio.Future[None]] = {}
         self._launched: set[str] = set()
@@ -64,7 +66,7 @@ class Containers:
 
     async def _introduce(self, container: Container, template: Template) -> Shell:
         """Tell an agent how programs run, before it knows whose they are."""
-        await self.agent_of(container).init({**_describe(template.context, container), **_stamp()})
+        await self.agent_of(container).init({**self._describe(template.context, container), **_stamp()})
         return Shell(container.address, container.agent_port)
 
     async def _open(self, name: str, template: Template, role: Role) -> Container:
@@ -90,7 +92,7 @@ class Containers:
             "sandboxID": sandbox.id,
             "templateID": sandbox.spec.template_id,
             "envVars": dict(sandbox.spec.env_vars),
-            **_describe(sandbox.spec.context, container),
+            **self._describe(sandbox.spec.context, container),
             "bootID": sandbox.boot_id,
             **_stamp(),
         }
@@ -175,6 +177,16 @@ class Containers:
         finally:
             waiting.cancel()
 
+    def _describe(self, context: Context, container: Container) -> dict[str, Any]:
+        """What the agent is to know of the programs that it will start."""
+        env = {**self._outfit.env, **container.image_env, **context.env}
+        values: dict[str, Any] = {"imageEnv": env, "defaultUser": context.user}
+        if context.workdir is not None:
+            values["defaultWorkdir"] = context.workdir
+        if self._outfit.ca_bundle is not None:
+            values["caBundle"] = self._outfit.ca_bundle
+        return values
+
     def _specify(self, name: str, template: Template, role: Role) -> ContainerSpec:
         return ContainerSpec(
             name=name,
@@ -187,14 +199,6 @@ class Containers:
             memory_mb=template.memory_mb,
             pids_limit=self._settings.pids_limit,
         )
-
-
-def _describe(context: Context, container: Container) -> dict[str, Any]:
-    """What the agent is to know of the programs that it will start."""
-    values: dict[str, Any] = {"imageEnv": {**container.image_env, **context.env}, "defaultUser": context.user}
-    if context.workdir is not None:
-        values["defaultWorkdir"] = context.workdir
-    return values
 
 
 def _stamp() -> dict[str, str]:

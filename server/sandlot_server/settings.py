@@ -114,6 +114,15 @@ class Settings(BaseSettings):
     dns_servers: Listed[IPv4Address] = ()
     """Where names are looked up for sandboxes; by default where the host looks them up."""
 
+    extra_ca: Path | None = None
+    """Root certificates (PEM) that programs in sandboxes and builds trust besides the usual ones."""
+
+    http_proxy: str | None = None
+    """URL of an HTTP proxy that programs in sandboxes and builds are to use; its address has to be open to them."""
+
+    no_proxy: str = "localhost,127.0.0.1"
+    """Hosts that they reach without it, joined by commas."""
+
     max_body_mb: int = Field(default=8, ge=1)
     """Largest body of an API request, in MiB; files are not bound by it."""
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import docker
 import pytest
-from e2b import Sandbox
+from e2b import Sandbox, Template
 
 from support import engine
-from support.attacks import fetch
+from support.attacks import fetch, run
 from support.internet import ALLOWED, BELOW, DENIED, RESOLVER, Internet
 from support.live import LiveServer
 
@@ -24,7 +24,37 @@ EVERYTHING = "0.0.0.0/0"
 
 @pytest.fixture(scope="module")
 def server_settings(internet: Internet) -> dict[str, str]:
-    return {"SANDLOT_DNS_SERVERS": RESOLVER, "SANDLOT_POOL_SIZE": "2"}
+    return {
+        "SANDLOT_DNS_SERVERS": RESOLVER,
+        "SANDLOT_POOL_SIZE": "2",
+        "SANDLOT_EXTRA_CA": str(internet.root),
+        "SANDLOT_HTTP_PROXY": f"http://{BELOW}:80",
+        "SANDLOT_NO_PROXY": "localhost,127.0.0.1,198.51.100.10,198.51.100.11,198.51.100.20,.test",
+    }
+
+
+def test_extra_certificates_are_trusted(create: Callable[..., Sandbox], server: LiveServer) -> None:
+    sandbox = create()
+    python = "import urllib.request as u; print(u.urlopen('https://allowed.test/').status)"
+    node = "fetch('https://allowed.test/').then((r) => console.log(r.status))"
+    for command in ("curl -s -o /dev/null -w '%{http_code}\\n' https://allowed.test/", f'python3 -c "{python}"'):
+        assert sandbox.commands.run(command).stdout == "200\n"
+    if run(sandbox, "command -v node"):
+        assert sandbox.commands.run(f'node -e "{node}"').stdout == "200\n"
+
+
+def test_the_proxy_is_used(create: Callable[..., Sandbox]) -> None:
+    # The far end answers whatever it is asked for, as the proxy that it is here.
+    assert create().commands.run("curl -s http://elsewhere.invalid/").stdout == f"elsewhere.invalid at {BELOW}\n"
+
+
+def test_builds_have_them_too(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in server.sdk_environment.items():
+        monkeypatch.setenv(name, value)
+    steps = Template().from_base_image().run_cmd("(curl -sf https://allowed.test/; echo $http_proxy) > /tmp/far")
+    Template.build(steps, "egress-build")
+    with Sandbox.create("egress-build", timeout=60, **server.options) as sandbox:
+        assert sandbox.files.read("/tmp/far") == f"allowed.test at {ALLOWED}\nhttp://{BELOW}:80\n"
 
 
 def test_without_a_policy_the_outside_is_open(create: Callable[..., Sandbox]) -> None:
