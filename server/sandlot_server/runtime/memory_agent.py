@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import struct
 from collections.abc import Callable
 from typing import Any, cast
@@ -16,6 +17,7 @@ METRICS = ("cpu_count", "cpu_used_pct", "mem_used", "mem_total", "mem_cache", "d
 START = "/process.Process/Start"
 FRAME_HEAD = struct.Struct(">BI")
 END_OF_STREAM = 2
+BACKLOG = 100
 REASONS = {200: "OK", 204: "No Content", 401: "Unauthorized", 404: "Not Found"}
 
 
@@ -39,27 +41,39 @@ class MemoryAgent:
         """The command lines that it was asked to run."""
         self._decide = decide
         self.port = 0
-        self._server: asyncio.Server | None = None
-        self.has_ended = False
+        self._socket: socket.socket | None = None
+        self._arriving: set[asyncio.Task[Any]] = set()
         self._connections: set[_Connection] = set()
         self._thawed = asyncio.Event()
         self._thawed.set()
 
     async def start(self) -> None:
         """Listen on a port of 127.0.0.1 that the system chooses."""
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+        self._socket.setblocking(False)
+        self.port = self._socket.getsockname()[1]
+        asyncio.get_running_loop().add_reader(self._socket, self._accept, self._socket)
+
+    def _accept(self, listening: socket.socket) -> None:
+        """Take a connection. By hand: asyncio's own server loses one that comes in the moment in which it closes."""
+        try:
+            taken, _ = listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        taken.setblocking(False)
         loop = asyncio.get_running_loop()
-        # Whoever is cancelled while the server starts to serve must have it already, to close it.
-        self._server = await loop.create_server(
-            lambda: _Connection(self, self._connections), "127.0.0.1", 0, start_serving=False
-        )
-        await self._server.start_serving()
-        self.port = self._server.sockets[0].getsockname()[1]
+        task = loop.create_task(loop.connect_accepted_socket(lambda: _Connection(self, self._connections), taken))
+        self._arriving.add(task)
+        task.add_done_callback(self._arriving.discard)
 
     async def stop(self) -> None:
         """End, connections included."""
-        self.has_ended = True
-        if self._server is not None:
-            self._server.close()
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+        if self._arriving:
+            await asyncio.wait(set(self._arriving))
         for connection in list(self._connections):
             connection.abort()
 
@@ -127,9 +141,6 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not by isinstance: uvloop's transports are of a class of their own.
         own = self._transport = cast("asyncio.Transport", transport)
-        if self._agent.has_ended:  # it was accepted a moment before
-            own.abort()
-            return
         self._peers.add(self)
         self._task = asyncio.ensure_future(self._serve(own))
 
