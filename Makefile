@@ -42,7 +42,7 @@ test: venv ## everything: checks, unit, contract with the official SDKs, end to 
 check: venv ## lint, types, import direction, generated code up to date
 	@tests/check
 
-bench: venv ## measured table, ours beside bare Docker
+bench: venv ## measured table, ours beside bare Docker, the front door beside Caddy and HAProxy
 	@$(PREPARE); $(BIN)/python tests/bench/run.py
 
 fuzz: venv ## at least 100,000 generated cases per target
