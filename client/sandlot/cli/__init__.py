@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from sandlot.cli import copying, execution, observing, sandboxes, syncing, terminal
+from sandlot.cli import copying, execution, observing, sandboxes, syncing, templates, terminal
 from sandlot.cli.output import explain
 
 
@@ -19,7 +19,7 @@ def build() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
-    for module in (sandboxes, execution, terminal, copying, syncing, observing):
+    for module in (sandboxes, execution, terminal, copying, syncing, observing, templates):
         module.register(app)
     for entry in entry_points(group="sandlot.commands"):
         entry.load()(app)

@@ -29,7 +29,10 @@ def place(archive: str, source: str, target: str, owner: str, mode: str, workdir
     """
     uid, gid = find_owner(owner)
     base = workdir or find_home(user)
-    with tempfile.TemporaryDirectory(prefix="copy-") as folder:
+    with tempfile.TemporaryDirectory(prefix="copy-") as private:
+        # What is copied whole keeps the mode of this folder.
+        folder = os.path.join(private, "files")
+        os.mkdir(folder, 0o755)
         unpack(archive, folder)
         entry = os.path.normpath(os.path.join(folder, cut_pattern(source)))
         if not os.path.lexists(entry):

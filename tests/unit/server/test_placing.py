@@ -100,6 +100,7 @@ def test_links_stay_links(tmp_path: Path, put: Put) -> None:
 
 def test_everything_from_the_root(tmp_path: Path, put: Put) -> None:
     put(pack(tmp_path, {"a": "1", "b/c": "2"}), ".", "all")
+    assert (tmp_path / "work/all").stat().st_mode & 0o777 == 0o755
     assert read_tree(tmp_path / "work/all") == {"a": "1", "b/c": "2"}
 
 

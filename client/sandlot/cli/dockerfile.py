@@ -1,0 +1,155 @@
+"""A Dockerfile as the steps of a template build. What a template cannot have is refused by name."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+from dataclasses import dataclass, field
+from typing import Any
+
+from dockerfile_parse import DockerfileParser
+
+from sandlot.exceptions import InvalidArgumentException
+
+READY = "sleep 20"
+"""What E2B's tools wait for after a CMD or ENTRYPOINT: nobody has said how to tell that it is ready."""
+METADATA = frozenset({"EXPOSE", "LABEL", "MAINTAINER", "VOLUME", "COMMENT"})
+"""Instructions that say something of an image and change nothing in it."""
+
+
+@dataclass
+class Recipe:
+    """What a Dockerfile asks for."""
+
+    image: str = ""
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    start_command: str = ""
+
+
+def read_dockerfile(text: str) -> Recipe:
+    """Return the recipe in a Dockerfile; raises InvalidArgumentException, naming the line."""
+    if "<<" in text:
+        raise InvalidArgumentException("here-documents in a Dockerfile are not supported")
+    parser = DockerfileParser(fileobj=io.BytesIO(text.encode()))
+    reader = _Reader()
+    for instruction in parser.structure:
+        try:
+            reader.take(instruction["instruction"].upper(), instruction["value"])
+        except InvalidArgumentException as error:
+            raise InvalidArgumentException(f"line {instruction['startline'] + 1}: {error}") from error
+    return reader.finish()
+
+
+class _Reader:
+    """Takes one instruction after the other."""
+
+    def __init__(self) -> None:
+        self._recipe = Recipe()
+        self._changed: set[str] = set()
+        self._entrypoint = self._command = ""
+
+    def take(self, name: str, value: str) -> None:
+        handler = getattr(self, f"_take_{name.lower()}", None)
+        if name in METADATA:
+            return
+        if handler is None:
+            raise InvalidArgumentException(f"{name} is not supported")
+        if not self._recipe.image and name not in ("FROM", "ARG"):
+            raise InvalidArgumentException(f"{name} comes before FROM")
+        handler(value)
+
+    def finish(self) -> Recipe:
+        if not self._recipe.image:
+            raise InvalidArgumentException("a Dockerfile needs a FROM")
+        # As E2B's tools do it: a Dockerfile begins as root, and a sandbox is its user's.
+        if "USER" not in self._changed:
+            self._add("USER", "user")
+        if "WORKDIR" not in self._changed:
+            self._add("WORKDIR", "/home/user")
+        self._recipe.start_command = f"{self._entrypoint} {self._command}".strip()
+        return self._recipe
+
+    def _add(self, kind: str, *args: str) -> None:
+        self._recipe.steps.append({"type": kind, "args": list(args)})
+
+    def _take_from(self, value: str) -> None:
+        if self._recipe.image:
+            raise InvalidArgumentException("more than one stage is not supported")
+        words = [word for word in value.split() if not word.startswith("--platform=")]
+        if not words or words[0].startswith("--"):
+            raise InvalidArgumentException(f"FROM {value} is not understood")
+        self._recipe.image = words[0]
+        self._add("USER", "root")
+        self._add("WORKDIR", "/")
+
+    def _take_run(self, value: str) -> None:
+        if value.startswith("--"):
+            raise InvalidArgumentException(f"RUN {value.split()[0]} is not supported")
+        self._add("RUN", _read_command(value))
+
+    def _take_copy(self, value: str) -> None:
+        words, owner, mode = _read_words(value), "", ""
+        while words and words[0].startswith("--"):
+            flag, _, given = words.pop(0).partition("=")
+            if flag == "--chown":
+                owner = given
+            elif flag == "--chmod":
+                mode = given
+            else:
+                raise InvalidArgumentException(f"COPY {flag} is not supported")
+        if len(words) < 2:
+            raise InvalidArgumentException("COPY needs a source and a target")
+        for source in words[:-1]:
+            self._add("COPY", source, words[-1], owner, mode)
+
+    def _take_add(self, value: str) -> None:
+        if "://" in value:
+            raise InvalidArgumentException("ADD of an address is not supported")
+        self._take_copy(value)
+
+    def _take_env(self, value: str) -> None:
+        words = shlex.split(value)
+        if words and "=" not in words[0]:
+            words = [f"{words[0]}={value.partition(' ')[2].strip()}"]
+        self._add("ENV", *(part for word in words for part in (word.partition("=")[0], word.partition("=")[2])))
+
+    def _take_arg(self, value: str) -> None:
+        name, equals, default = value.partition("=")
+        if not self._recipe.image:
+            raise InvalidArgumentException("ARG before FROM is not supported")
+        if equals:
+            self._add("ARG", name.strip(), "".join(shlex.split(default)))
+
+    def _take_workdir(self, value: str) -> None:
+        self._changed.add("WORKDIR")
+        self._add("WORKDIR", value.strip().strip("\"'"))
+
+    def _take_user(self, value: str) -> None:
+        self._changed.add("USER")
+        self._add("USER", value.strip().partition(":")[0])
+
+    def _take_cmd(self, value: str) -> None:
+        self._command = _read_command(value)
+
+    def _take_entrypoint(self, value: str) -> None:
+        self._entrypoint = _read_command(value)
+
+
+def _read_command(value: str) -> str:
+    """A command for a shell: what is given as a list is quoted."""
+    if not value.lstrip().startswith("["):
+        return value.strip()
+    return shlex.join(_read_list(value))
+
+
+def _read_words(value: str) -> list[str]:
+    return _read_list(value) if value.lstrip().startswith("[") else shlex.split(value)
+
+
+def _read_list(value: str) -> list[str]:
+    try:
+        words = json.loads(value)
+    except ValueError as error:
+        raise InvalidArgumentException(f"{value} is not a list") from error
+    return [str(word) for word in words]
