@@ -53,35 +53,46 @@ def time_first_create(package: str, kind: str) -> tuple[float, int]:
     return (time.perf_counter() - began) * 1000, int(done.stdout)
 
 
-def compare_first_create(kind: str) -> None:
-    """Print one row."""
+def compare_first_create(kind: str, runs: int = RUNS) -> dict[str, tuple[float, float]]:
+    """Return the median milliseconds and megabytes of each package."""
     taken: dict[str, list[tuple[float, int]]] = {package: [] for package in PACKAGES}
-    for _ in range(RUNS):
+    for _ in range(runs):
         for package in PACKAGES:
             taken[package].append(time_first_create(package, kind))
-    for package in PACKAGES:
-        ms = statistics.median(each for each, _ in taken[package])
-        mb = statistics.median(each for _, each in taken[package]) / 1024
-        print(f"first create, {kind:5}  {package:8} {ms:8.0f} ms {mb:6.1f} MB")
+    return {
+        package: (statistics.median(ms for ms, _ in each), statistics.median(kb for _, kb in each) / 1024)
+        for package, each in taken.items()
+    }
 
 
-def compare_calls(server: LiveServer) -> None:
-    """Print p50 and p95 of single calls."""
+def compare_calls(server: LiveServer, calls: int = CALLS) -> dict[str, dict[str, list[float]]]:
+    """Return the milliseconds of single calls, in their order from quick to slow, by call and package."""
     sandboxes = {name: importlib.import_module(name).Sandbox.create(**server.options) for name in PACKAGES}
     for sandbox in sandboxes.values():
         sandbox.files.write("small", "x" * 1000)
+    found = {}
     for what, call in SANDBOX_CALLS.items():
         taken: dict[str, list[float]] = {package: [] for package in PACKAGES}
-        for _ in range(CALLS):
+        for _ in range(calls):
             for package, sandbox in sandboxes.items():
                 began = time.perf_counter()
                 call(sandbox)
                 taken[package].append((time.perf_counter() - began) * 1000)
-        for package, each in taken.items():
-            p50, p95 = statistics.median(each), sorted(each)[CALLS * 95 // 100]
-            print(f"{what:20} {package:8} p50 {p50:6.2f} ms   p95 {p95:6.2f} ms")
+        found[what] = {package: sorted(each) for package, each in taken.items()}
     for sandbox in sandboxes.values():
         sandbox.kill()
+    return found
+
+
+def print_all(server: LiveServer) -> None:
+    """Measure everything, and print it."""
+    for kind in FIRST_CREATE:
+        for package, (ms, mb) in compare_first_create(kind).items():
+            print(f"first create, {kind:5}  {package:8} {ms:8.0f} ms {mb:6.1f} MB")
+    for what, taken in compare_calls(server).items():
+        for package, each in taken.items():
+            p50, p95 = statistics.median(each), each[len(each) * 95 // 100]
+            print(f"{what:20} {package:8} p50 {p50:6.2f} ms   p95 {p95:6.2f} ms")
 
 
 def main() -> None:
@@ -91,9 +102,7 @@ def main() -> None:
         try:
             server.start()
             os.environ.update(server.sdk_environment)
-            for kind in FIRST_CREATE:
-                compare_first_create(kind)
-            compare_calls(server)
+            print_all(server)
         finally:
             server.remove()
 

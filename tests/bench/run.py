@@ -23,7 +23,7 @@ from pathlib import Path
 from e2b import Sandbox
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from bench import agents, door_bench
+from bench import agents, client_cost, door_bench
 from bench.docker_cli import BareContainer, run_and_remove
 
 from support.live import LiveServer
@@ -209,6 +209,18 @@ class Bench:
             for other in [other for other in ("direct", "caddy", "haproxy") if other in found]:
                 ours, theirs = found["door"][column], found[other][column]
                 yield Row(f"front door, {name}", rounds, rounds, ours, None, other, theirs)
+
+    def measure_client(self) -> Iterator[Row]:
+        """Our client beside the official one: a process until its first create, and single calls."""
+        os.environ.update(self.server.sdk_environment)
+        runs = self.times(15)
+        found = client_cost.compare_first_create("sync", runs)
+        for place, unit in enumerate(("ms", "MB")):
+            ours, theirs = found["sandlot"][place], found["e2b"][place]
+            yield Row(f"our client, first create, {unit}", runs, runs, ours, None, "e2b", theirs)
+        for what, taken in client_cost.compare_calls(self.server, self.times(200)).items():
+            theirs = statistics.median(taken["e2b"])
+            yield summarise(f"our client, {what}", taken["sandlot"], 0, reference="e2b", reference_p50=theirs)
 
     def measure_agent(self) -> Iterator[Row]:
         """The agent alone: from exec to the first healthy answer."""
