@@ -1,4 +1,4 @@
-"""The server's subcommands of `sandlot`: serve, status, env, trust, demo, doctor, down; keys, teams, bundle."""
+"""The server's subcommands of `sandlot`: serve, status, env, trust, demo, debug, doctor, down; keys, teams, bundle."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from sandlot_protocol.http import ENVD_PORT
 from sandlot_server import control, daemon
 from sandlot_server.bundle.cli import app as bundle
 from sandlot_server.keyring import keys, teams
@@ -21,6 +22,8 @@ Background = Annotated[bool, typer.Option("--background", help="Return once the 
 Everything = Annotated[bool, typer.Option("--all", help="Remove snapshots, built templates and the database as well.")]
 Hint = Annotated[bool, typer.Option("--hint", help="Add what to try next, as comments.")]
 
+Template = Annotated[str, typer.Option("--template", help="What the sandbox is made from.")]
+Port = Annotated[int, typer.Option("--port", help="Where to listen; SDKs look nowhere else than by default.")]
 Domain = Annotated[
     bool, typer.Option("--domain", help="https and a host name for each sandbox, instead of two plain URLs.")
 ]
@@ -44,7 +47,7 @@ NEXT = """
 
 def register(app: typer.Typer) -> None:
     """Add the server's subcommands to the `sandlot` command."""
-    for command in (serve, status, env, trust, demo, doctor, down):
+    for command in (serve, status, env, trust, demo, debug, doctor, down):
         app.command()(command)
     for group in (bundle, keys, teams):
         app.add_typer(group)
@@ -171,6 +174,14 @@ def doctor() -> None:
             failed += 1
             console.print(f"     FIX: {finding.fix}", markup=False)
     raise typer.Exit(1 if failed else 0)
+
+
+def debug(template: Template = "base", port: Port = ENVD_PORT) -> None:
+    """Have an agent for SDKs with E2B_DEBUG=true, on localhost, until Ctrl-C."""
+    from sandlot_server.debugging import run
+
+    with telling_errors():
+        asyncio.run(run(Settings(), template, port, typer.echo))
 
 
 def down(everything: Everything = False) -> None:

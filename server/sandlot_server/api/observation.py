@@ -12,9 +12,15 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from sandlot_server.api.requests import read_known_sandbox_id, read_team, require_default_team, require_key
+from sandlot_server.api.requests import (
+    read_known_sandbox_id,
+    read_sandbox_id,
+    read_team,
+    require_default_team,
+    require_key,
+)
 from sandlot_server.api.schemas import shape_time
-from sandlot_server.errors import InvalidRequest
+from sandlot_server.errors import InvalidRequest, SandboxNotFound
 from sandlot_server.history import LEVELS, MAX_ENTRIES, History, LogQuery
 from sandlot_server.journal import NO_SANDBOX, Journal
 from sandlot_server.metrics import Metrics
@@ -101,6 +107,16 @@ async def stream_events(request: Request) -> Response:
             )
 
     return EventSourceResponse(events())
+
+
+@router.get("/_sandlot/sandboxes/{sandbox_id}/address")
+async def show_address(request: Request) -> Response:
+    """Where the agent of a running sandbox listens, for programs on this machine."""
+    sandbox_id = read_sandbox_id(request)
+    endpoint = request.app.state.registry.find_endpoint(sandbox_id)
+    if endpoint is None:
+        raise SandboxNotFound(sandbox_id)
+    return JSONResponse({"address": endpoint.address, "port": endpoint.agent_port})
 
 
 @router.get("/_sandlot/door", dependencies=[Depends(require_default_team)])

@@ -147,6 +147,7 @@ SANDBOX_ROUTES = [
     ("POST", "/sandboxes/{id}/refreshes", {}),
     ("POST", "/sandboxes/{id}/snapshots", {}),
     ("POST", "/sandboxes/{id}/fork", {}),
+    ("GET", "/_sandlot/sandboxes/{id}/address", None),
     ("GET", "/sandboxes/{id}/metrics", None),
     ("GET", "/sandboxes/{id}/logs", None),
     ("GET", "/v2/sandboxes/{id}/logs", None),
