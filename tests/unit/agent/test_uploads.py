@@ -141,7 +141,10 @@ async def test_gzip(agent: Agent, tmp_path: Path) -> None:
     assert (tmp_path / "d").read_bytes() == b"onetwo"
 
 
-@pytest.mark.parametrize("body", [b"", b"no gzip", gzip.compress(b"x" * 1000)[:-9], gzip.compress(b"x") + b"junk"])
+NO_GZIP = [b"", b"no gzip", gzip.compress(b"x" * 1000)[:-9], gzip.compress(b"x") + b"junk"]
+
+
+@pytest.mark.parametrize("body", NO_GZIP, ids=["nothing", "text", "cut off", "junk behind"])
 async def test_gzip_that_is_none(agent: Agent, tmp_path: Path, body: bytes) -> None:
     answer = await put(agent, tmp_path / "a", body, {"Content-Encoding": "gzip"})
     assert (answer.status, answer.json["code"]) == (400, 400)
