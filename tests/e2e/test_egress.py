@@ -10,9 +10,9 @@ import pytest
 from e2b import Sandbox, Template
 
 from support import engine
-from support.attacks import fetch, run
+from support.attacks import LINGER, fetch, run
 from support.internet import ALLOWED, BELOW, DENIED, RESOLVER, Internet
-from support.live import LiveServer
+from support.live import LiveServer, wait_until
 
 pytestmark = [
     pytest.mark.docker,
@@ -102,6 +102,18 @@ def test_update_holds_at_once_and_clears_what_it_leaves_out(create: Callable[...
     assert fetch(sandbox, "http://denied.test/") == f"denied.test at {DENIED}\n"
     sandbox.update_network({})
     assert fetch(sandbox, f"http://{ALLOWED}/") is not None
+
+
+@pytest.mark.parametrize("host", [ALLOWED, "allowed.test"])
+def test_an_update_ends_what_is_open(create: Callable[..., Sandbox], host: str) -> None:
+    sandbox = create(network={"deny_out": [EVERYTHING], "allow_out": [host]})
+    sandbox.files.write("/tmp/linger.py", LINGER)
+    sandbox.commands.run(f"python3 /tmp/linger.py {host} > /tmp/told", background=True)
+    wait_until(lambda: run(sandbox, "cat /tmp/told") == f"{host} at {ALLOWED}\n", "the first answer")
+    sandbox.update_network({"deny_out": [EVERYTHING], "allow_out": [DENIED]})
+    sandbox.files.write("/tmp/go-on", "")
+    wait_until(lambda: run(sandbox, "tail -n +2 /tmp/told") != "", "the second answer")
+    assert run(sandbox, "tail -n +2 /tmp/told") == "cut\n"
 
 
 def test_the_policy_outlasts_pauses_and_boots(create: Callable[..., Sandbox], server: LiveServer) -> None:

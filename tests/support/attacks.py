@@ -28,6 +28,24 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
 sys.exit(0 if struct.unpack("!H", answer[6:8])[0] else 4)
 """
 
+LINGER = """
+import http.client, pathlib, ssl, sys, time
+context = ssl._create_unverified_context()
+kept = http.client.HTTPSConnection(sys.argv[1], timeout=5, context=context)
+def get():
+    kept.request("GET", "/")
+    return kept.getresponse().read().decode().strip()
+print(get(), flush=True)
+while not pathlib.Path("/tmp/go-on").exists():
+    time.sleep(0.05)
+kept.auto_open = 0
+try:
+    print(get(), flush=True)
+except (OSError, http.client.HTTPException):
+    print("cut", flush=True)
+"""
+"""Asks for a page, and on the same connection again once it may go on."""
+
 
 def run(sandbox: Sandbox, command: str) -> str | None:
     """What the command says, run as root; None when it fails."""

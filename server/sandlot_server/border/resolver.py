@@ -28,7 +28,7 @@ PLAIN_SIZE = 512
 """Longest answer over UDP to who does not say that longer ones are welcome."""
 MAX_SIZE = 1232
 MAX_AT_ONCE = 64
-"""Lookups of one sandbox; further ones are answered with a failure."""
+"""Lookups of one sandbox, and its connections over TCP; further ones fail."""
 IDLE_S = 10
 
 FindPolicy = Callable[[str], Policy | None]
@@ -42,6 +42,7 @@ class Resolver:
         self._find_policy = find_policy
         self._tasks = Tasks()
         self._busy: Counter[str] = Counter()
+        self._talking: Counter[str] = Counter()
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
 
@@ -71,15 +72,20 @@ class Resolver:
             self._udp.sendto(_shorten(answer, packet), sender)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tasks.spawn(self._converse(reader, writer), "lookups over TCP")
+        address: str = writer.get_extra_info("peername")[0]
+        if self._talking[address] >= MAX_AT_ONCE:
+            writer.transport.abort()
+            return
+        self._talking[address] += 1
+        self._tasks.spawn(self._converse(reader, writer, address), f"lookups of {address} over TCP")
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str) -> None:
         try:
             while True:
                 async with asyncio.timeout(IDLE_S):
                     (size,) = struct.unpack("!H", await reader.readexactly(2))
                     packet = await reader.readexactly(size)
-                answer = await self.answer(packet, writer.get_extra_info("peername")[0])
+                answer = await self.answer(packet, address)
                 if answer is None:
                     return
                 wire = answer.to_wire(max_size=65535)
@@ -88,6 +94,7 @@ class Resolver:
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             return
         finally:
+            _leave(self._talking, address)
             writer.close()
 
     async def answer(self, packet: bytes, address: str) -> dns.message.Message | None:
@@ -114,8 +121,7 @@ class Resolver:
         except LookupFailed:
             return _refuse(query, dns.rcode.SERVFAIL)
         finally:
-            self._busy[address] -= 1
-            self._busy += Counter()  # forgets whoever is at zero
+            _leave(self._busy, address)
         return _fit(answer, query)
 
 
@@ -125,6 +131,12 @@ class _Datagrams(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self._resolver.take(data, addr)
+
+
+def _leave(counts: Counter[str], address: str) -> None:
+    counts[address] -= 1
+    if not counts[address]:
+        del counts[address]
 
 
 def _renew(query: dns.message.Message) -> dns.message.Message:
