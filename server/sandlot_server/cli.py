@@ -98,8 +98,11 @@ def status() -> None:
     if not daemon.answers(settings.host, settings.port):
         fail(f"nothing answers on {url}: start it with `make up` or `sandlot serve`")
     typer.echo(f"{url} answers (pid {daemon.find_pid(settings.home)}, home {settings.home})")
-    with telling_errors():
+    try:
         door = control.call(settings, "GET", "/_sandlot/door")
+    except daemon.DaemonError as error:
+        typer.echo(f"what the front door has counted is not known: {error}", err=True)
+        return
     typer.echo(
         f"front door: {door['requests']} requests ({door['refused']} refused, {door['active']} under way), "
         f"{door['connections']} connections, {door['tunnels']} upgraded, "

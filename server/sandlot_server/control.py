@@ -37,6 +37,8 @@ def read_secret(settings: Settings, name: str) -> str:
         return (settings.home / name).read_text().strip()
     except FileNotFoundError as error:
         raise DaemonError(f"there is no {settings.home / name}: start the server first") from error
+    except OSError as error:
+        raise DaemonError(f"{settings.home / name} cannot be read: {error.strerror}") from error
 
 
 def _find_message(text: bytes) -> str | None:

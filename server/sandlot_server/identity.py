@@ -91,8 +91,11 @@ def find_installation(home: Path) -> str | None:
 
 
 def _keep(path: Path, make: Callable[[], str]) -> str:
-    """Return the file's content; write it first where there is none, whole or not at all."""
-    if not path.exists():
+    """Return the file's content; write it first where there is none, whole or not at all.
+
+    One that lost its content counts as none: an empty secret would be everybody's.
+    """
+    if not path.exists() or not path.read_text().strip():
         draft = path.with_name(f"{path.name}.{os.getpid()}")
         draft.touch(mode=0o600)
         draft.write_text(make() + "\n")

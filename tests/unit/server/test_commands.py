@@ -35,6 +35,14 @@ def test_status_counts_what_the_door_did(server: LiveServer) -> None:
     assert "0 refused" in shown.stdout
 
 
+def test_status_without_the_key(server: LiveServer, tmp_path: Path) -> None:
+    """Whether the server answers is for everybody on the machine."""
+    shown = run(server, "status", SANDLOT_HOME=str(tmp_path))
+    assert shown.returncode == 0
+    assert f"{server.url} answers" in shown.stdout
+    assert "there is no" in shown.stderr
+
+
 def test_keys_and_teams_from_a_shell(server: LiveServer) -> None:
     missing = run(server, "keys", "add", "ci", "--team", "acme")
     assert (missing.returncode, missing.stdout) == (1, "")

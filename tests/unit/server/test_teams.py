@@ -16,6 +16,7 @@ import pytest
 from sandlot_server import api as routes_of_api
 from sandlot_server.api import unbuilt
 from sandlot_server.app import run_server
+from sandlot_server.identity import load_identity
 from sandlot_server.installation import Installation, open_installation
 from sandlot_server.runtime.memory import MemoryRuntime
 from sandlot_server.settings import Settings
@@ -354,3 +355,16 @@ def test_tokens_and_keys_are_files_of_ours_alone(installation: Installation, set
         assert (settings.home / name).stat().st_mode & 0o777 == 0o600
     identity = installation.identity
     assert len({identity.api_key, identity.admin_token, identity.secret}) == 3
+
+
+def test_a_secret_that_lost_its_content_is_made_anew(tmp_path: Path) -> None:
+    first = load_identity(tmp_path)
+    for name in ("key", "admin", "secret"):
+        (tmp_path / name).write_text("\n")
+    second = load_identity(tmp_path)
+    assert second.installation == first.installation
+    for old, new in ((first.api_key, second.api_key), (first.admin_token, second.admin_token)):
+        assert len(new) == len(old)
+        assert new != old
+    assert not second.accepts_key("")
+    assert not second.accepts_admin("")
