@@ -226,7 +226,9 @@ def test_a_denied_name_at_an_allowed_address(bound: Sandbox) -> None:
         assert fetch(bound, "https://denied.test/", lie) == f"denied.test at {ALLOWED}\n"
 
 
-def test_a_name_that_comes_to_mean_an_address_inside(bound: Sandbox, internet: Internet, server: LiveServer) -> None:
+def test_a_name_that_comes_to_mean_an_address_inside(
+    bound: Sandbox, plain: Sandbox, internet: Internet, server: LiveServer
+) -> None:
     internet.name(moving_allowed_test=[ALLOWED])
     assert fetch(bound, "https://moving.allowed.test/") == f"moving.allowed.test at {ALLOWED}\n"
     internet.name(moving_allowed_test=[PRIVATE])
@@ -236,6 +238,8 @@ def test_a_name_that_comes_to_mean_an_address_inside(bound: Sandbox, internet: I
     server.start()
     try:
         assert fetch(bound, "https://moving.allowed.test/") == f"moving.allowed.test at {PRIVATE}\n"
+        assert fetch(plain, f"http://{PRIVATE}/") == f"{PRIVATE} at {PRIVATE}\n"
+        assert fetch(bound, f"http://{PRIVATE}:8080/") is None
     finally:
         del server.settings["SANDLOT_OPEN_NETWORKS"]
         server.kill()
