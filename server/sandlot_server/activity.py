@@ -1,10 +1,11 @@
-"""How many sandboxes run at once and how fast new ones start: noted every few seconds, kept for a week."""
+"""How many sandboxes a team runs at once and how fast new ones start: noted every few seconds, kept for a week."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from sandlot_server.errors import SandlotError
@@ -30,12 +31,12 @@ LONGEST_STEP_S = 900
 class ActivityRecorder:
     """Notes activity and answers questions about it."""
 
-    def __init__(self, *, store: Store, registry: Registry, count_started: Callable[[], int]) -> None:
+    def __init__(self, *, store: Store, registry: Registry, count_started: Callable[[], Mapping[str, int]]) -> None:
         self._store = store
         self._registry = registry
         self._count_started = count_started
-        self._started = 0
-        self._idle = True
+        self._started: Counter[str] = Counter()
+        self._busy: set[str] = set()
 
     async def run(self) -> None:
         """Note the activity until cancelled."""
@@ -48,21 +49,21 @@ class ActivityRecorder:
 
     async def note(self) -> None:
         """Note the activity of this moment; of a long quiet time the beginning is enough."""
-        started = self._count_started()
-        activity = Activity(now(), self._registry.count_active(), started - self._started)
-        idle = activity.concurrent == activity.started == 0
-        if not (idle and self._idle):
-            await self._store.append_activity(activity)
-        self._started, self._idle = started, idle
+        started = Counter(self._count_started())
+        running, begun, moment = self._registry.count_by_team(), started - self._started, now()
+        busy = {*running, *begun}
+        for team in busy | self._busy:
+            await self._store.append_activity(Activity(moment, running[team], begun[team], team))
+        self._started, self._busy = started, busy
 
-    async def load(self, start: datetime, end: datetime) -> list[tuple[Activity, float]]:
-        """Return the activity of a span, each with its rate of starts per second."""
+    async def load(self, team: str, start: datetime, end: datetime) -> list[tuple[Activity, float]]:
+        """Return the activity of a team in a span, each with its rate of starts per second."""
         step_s = find_step(end - start)
-        return [(one, one.started / step_s) for one in await self._store.load_activity(start, end, step_s)]
+        return [(one, one.started / step_s) for one in await self._store.load_activity(team, start, end, step_s)]
 
-    async def find_peak(self, of: Peak, start: datetime, end: datetime) -> tuple[datetime, float] | None:
-        """Return when a span had the most sandboxes at once, or the most starts per second, and how many."""
-        peak = await self._store.find_peak(of, start, end)
+    async def find_peak(self, of: Peak, team: str, start: datetime, end: datetime) -> tuple[datetime, float] | None:
+        """Return when a team had the most sandboxes at once, or the most starts per second, and how many."""
+        peak = await self._store.find_peak(of, team, start, end)
         if peak is None:
             return None
         return peak.at, peak.concurrent if of == "concurrent" else peak.started / INTERVAL_S

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections import Counter
 
 from sandlot_server.containers import Containers
 from sandlot_server.errors import AgentError, CapacityExceeded
@@ -47,8 +48,8 @@ class Creator:
         self._journal = journal
         self._expiry = expiry
         self._host_disk = host_disk
-        self.count = 0
-        """Sandboxes made since the start of the server."""
+        self.made: Counter[str] = Counter()
+        """Sandboxes made since the start of the server, by team."""
 
     def admit(self, memory_mb: int) -> None:
         """Raise CapacityExceeded when one more sandbox, with this memory limit, is too much."""
@@ -82,7 +83,7 @@ class Creator:
         except BaseException:
             self._remover.discard(entry)
             raise
-        self.count += 1
+        self.made[spec.team] += 1
         self._expiry.schedule(entry.sandbox.id, entry.sandbox.end_at)
         took_ms = (time.perf_counter() - began) * 1e3
         source = template.source_sandbox

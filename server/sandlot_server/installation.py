@@ -111,7 +111,7 @@ class Installation:
             find_disk=self.disk_limits.find_usage,
         )
         self.activity = ActivityRecorder(
-            store=store, registry=self.registry, count_started=lambda: self.service.creator.count
+            store=store, registry=self.registry, count_started=lambda: self.service.creator.made
         )
         self.layers = LayerCache(store=store, runtime=runtime)
         self.images = Images(runtime=runtime, catalogue=self.catalogue, registry=self.registry, layers=self.layers)

@@ -219,13 +219,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """How busy the installation was in the moments up to `at`."""
+    """How busy a team was in the moments up to `at`."""
 
     at: datetime
     concurrent: int
     """Sandboxes that ran at once."""
     started: int
     """Sandboxes that were created since the record before."""
+    team: str = DEFAULT_TEAM
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -109,6 +110,10 @@ class Registry:
     def count_active(self) -> int:
         """How many sandboxes take up memory and CPU: all but the paused ones and those being removed."""
         return sum(1 for _ in self._list_active())
+
+    def count_by_team(self) -> Counter[str]:
+        """The same for each team that has any."""
+        return Counter(entry.sandbox.spec.team for entry in self._list_active())
 
     def count_memory_mb(self) -> int:
         """Memory limits of all those together, in MiB."""

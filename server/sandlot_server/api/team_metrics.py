@@ -1,4 +1,4 @@
-"""Routes that show how busy the installation is, as E2B shows it of a team."""
+"""Routes that show how busy a team is."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sandlot_server.activity import KEPT, ActivityRecorder
 from sandlot_server.api.observation import parse_span
 from sandlot_server.api.requests import read_team, require_key
 from sandlot_server.api.schemas import shape_time
-from sandlot_server.errors import Forbidden, InvalidRequest, NotBuilt
+from sandlot_server.errors import Forbidden, InvalidRequest
 from sandlot_server.identity import Identity
-from sandlot_server.models import DEFAULT_TEAM, now
+from sandlot_server.models import now
 from sandlot_server.store.base import Peak
 
 router = APIRouter(dependencies=[Depends(require_key)])
@@ -26,7 +26,7 @@ PEAKS: dict[str, Peak] = {"concurrent_sandboxes": "concurrent", "sandbox_start_r
 async def show_activity(request: Request, team_id: str) -> Response:
     """Sandboxes at once and starts per second, in steps that grow with the span."""
     recorder = _recorder(request, team_id)
-    points = await recorder.load(*_read_span(request))
+    points = await recorder.load(read_team(request), *_read_span(request))
     return JSONResponse(
         [
             {**_shape_moment(one.at), "concurrentSandboxes": one.concurrent, "sandboxStartRate": rate}
@@ -42,19 +42,17 @@ async def show_peak(request: Request, team_id: str) -> Response:
     metric = request.query_params.get("metric", "")
     if metric not in PEAKS:
         raise InvalidRequest(f"invalid metric: {metric}")
-    peak = await recorder.find_peak(PEAKS[metric], *_read_span(request))
+    peak = await recorder.find_peak(PEAKS[metric], read_team(request), *_read_span(request))
     at, value = peak or (now(), 0)
     return JSONResponse({**_shape_moment(at), "value": value})
 
 
 def _recorder(request: Request, team_id: str) -> ActivityRecorder:
+    """The recorder, for a team that asks for its own; raises Forbidden."""
     identity: Identity = request.app.state.identity
     own = identity.find_team_id(read_team(request))
     if team_id != own:
         raise Forbidden(f"You ({own}) are not authorized to access this team's ({team_id}) metrics")
-    if read_team(request) != DEFAULT_TEAM:
-        # What is kept is about all sandboxes together.
-        raise NotBuilt("the metrics of a single team")
     recorder: ActivityRecorder = request.app.state.activity
     return recorder
 

@@ -62,16 +62,16 @@ class Store(Protocol):
         """Return what a sandbox used from `start` to `end`, both included, oldest first."""
 
     async def append_activity(self, activity: Activity) -> None:
-        """Remember how busy the installation was."""
+        """Remember how busy a team was."""
 
-    async def load_activity(self, start: datetime, end: datetime, step_s: int) -> list[Activity]:
-        """Return the activity from `start` to `end`, oldest first.
+    async def load_activity(self, team: str, start: datetime, end: datetime, step_s: int) -> list[Activity]:
+        """Return the activity of a team from `start` to `end`, oldest first.
 
         All of `step_s` seconds make one, at their beginning: the most at once, and what was started together.
         """
 
-    async def find_peak(self, of: Peak, start: datetime, end: datetime) -> Activity | None:
-        """Return the activity with the highest value of `of` between two moments, the earliest of several."""
+    async def find_peak(self, of: Peak, team: str, start: datetime, end: datetime) -> Activity | None:
+        """Return the team's activity with the highest value of `of` between two moments, the earliest of several."""
 
     async def prune(self, *, keep_entries: int, samples_before: datetime, activity_before: datetime) -> None:
         """Forget all but the last entries, and the samples and the activity from before a moment."""

@@ -93,24 +93,25 @@ class MemoryStore:
         """Append."""
         self._activity.append(activity)
 
-    async def load_activity(self, start: datetime, end: datetime, step_s: int) -> list[Activity]:
+    async def load_activity(self, team: str, start: datetime, end: datetime, step_s: int) -> list[Activity]:
         """Return the activity in steps."""
         steps: dict[datetime, list[Activity]] = {}
-        for one in self._list_activity(start, end):
+        for one in self._list_activity(team, start, end):
             at = encode_time(one.at)
             steps.setdefault(decode_time(at - at % (step_s * 10**6)), []).append(one)
         return [
-            Activity(at, max(one.concurrent for one in step), sum(one.started for one in step))
+            Activity(at, max(one.concurrent for one in step), sum(one.started for one in step), team)
             for at, step in sorted(steps.items())
         ]
 
-    async def find_peak(self, of: Peak, start: datetime, end: datetime) -> Activity | None:
+    async def find_peak(self, of: Peak, team: str, start: datetime, end: datetime) -> Activity | None:
         """Return the highest."""
-        found = self._list_activity(start, end)
+        found = self._list_activity(team, start, end)
         return max(found, key=lambda one: one.concurrent if of == "concurrent" else one.started, default=None)
 
-    def _list_activity(self, start: datetime, end: datetime) -> list[Activity]:
-        return sorted((one for one in self._activity if start <= one.at <= end), key=lambda one: one.at)
+    def _list_activity(self, team: str, start: datetime, end: datetime) -> list[Activity]:
+        found = (one for one in self._activity if one.team == team and start <= one.at <= end)
+        return sorted(found, key=lambda one: one.at)
 
     async def prune(self, *, keep_entries: int, samples_before: datetime, activity_before: datetime) -> None:
         """Forget."""

@@ -117,20 +117,23 @@ ON CONFLICT (key) DO UPDATE SET
 DELETE FROM layers WHERE key = :key;
 
 -- name: append_activity
-INSERT OR REPLACE INTO activity (at, concurrent, started) VALUES (:at, :concurrent, :started);
+INSERT OR REPLACE INTO team_activity (team, at, concurrent, started)
+VALUES (:team, :at, :concurrent, :started);
 
 -- name: load_activity
-SELECT at / :step * :step AS at, max(concurrent) AS concurrent, sum(started) AS started
-FROM activity WHERE at BETWEEN :start AND :end GROUP BY 1 ORDER BY 1;
+SELECT :team AS team, at / :step * :step AS at, max(concurrent) AS concurrent, sum(started) AS started
+FROM team_activity WHERE team = :team AND at BETWEEN :start AND :end GROUP BY 2 ORDER BY 2;
 
 -- name: find_peak_concurrent
-SELECT * FROM activity WHERE at BETWEEN :start AND :end ORDER BY concurrent DESC, at LIMIT 1;
+SELECT * FROM team_activity WHERE team = :team AND at BETWEEN :start AND :end
+ORDER BY concurrent DESC, at LIMIT 1;
 
 -- name: find_peak_started
-SELECT * FROM activity WHERE at BETWEEN :start AND :end ORDER BY started DESC, at LIMIT 1;
+SELECT * FROM team_activity WHERE team = :team AND at BETWEEN :start AND :end
+ORDER BY started DESC, at LIMIT 1;
 
 -- name: prune_activity
-DELETE FROM activity WHERE at < :before;
+DELETE FROM team_activity WHERE at < :before;
 
 -- name: find_owner
 SELECT team FROM owners WHERE sandbox_id = :sandbox_id;

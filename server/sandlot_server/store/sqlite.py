@@ -138,14 +138,14 @@ class SqliteStore:
         """Append."""
         await self._write("append_activity", {**asdict(activity), "at": encode_time(activity.at)})
 
-    async def load_activity(self, start: datetime, end: datetime, step_s: int) -> list[Activity]:
+    async def load_activity(self, team: str, start: datetime, end: datetime, step_s: int) -> list[Activity]:
         """Return the activity in steps."""
-        values = {"start": encode_time(start), "end": encode_time(end), "step": step_s * 10**6}
+        values = {"team": team, "start": encode_time(start), "end": encode_time(end), "step": step_s * 10**6}
         return [decode_activity(row) for row in await self._run(lambda: self._fetch("load_activity", values))]
 
-    async def find_peak(self, of: Peak, start: datetime, end: datetime) -> Activity | None:
+    async def find_peak(self, of: Peak, team: str, start: datetime, end: datetime) -> Activity | None:
         """Return the highest."""
-        values = {"start": encode_time(start), "end": encode_time(end)}
+        values = {"team": team, "start": encode_time(start), "end": encode_time(end)}
         rows = await self._run(lambda: self._fetch(f"find_peak_{of}", values))
         return decode_activity(rows[0]) if rows else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -73,12 +74,12 @@ async def test_refusals(api: httpx.AsyncClient, installation: Installation) -> N
 
 async def test_quiet_times_are_noted_once(installation: Installation) -> None:
     store = MemoryStore()
-    started = [0]
-    recorder = ActivityRecorder(store=store, registry=installation.registry, count_started=lambda: started[0])
+    started = Counter({"sandlot": 0})
+    recorder = ActivityRecorder(store=store, registry=installation.registry, count_started=lambda: started)
     for count in (0, 0, 2, 2, 2, 3):
-        started[0] = count
+        started["sandlot"] = count
         await recorder.note()
-    noted = await store.load_activity(now() - timedelta(hours=1), now(), 1)
+    noted = await store.load_activity("sandlot", now() - timedelta(hours=1), now(), 1)
     assert sum(one.started for one in noted) == 3
     assert len(store._activity) == 3  # 2 starts, the quiet after them, 1 start
 
@@ -100,9 +101,15 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 async def test_steps_and_peaks(store: Store) -> None:
     for seconds, concurrent, started in ((0, 1, 1), (5, 4, 3), (29, 2, 0), (30, 2, 3), (61, 1, 0)):
         await store.append_activity(Activity(after(seconds), concurrent, started))
-    assert await store.load_activity(NOON, after(60), 30) == [Activity(NOON, 4, 4), Activity(after(30), 2, 3)]
-    assert await store.find_peak("concurrent", NOON, after(60)) == Activity(after(5), 4, 3)
-    assert await store.find_peak("started", after(6), after(60)) == Activity(after(30), 2, 3)
-    assert await store.find_peak("started", after(99), after(100)) is None
+    assert await store.load_activity("sandlot", NOON, after(60), 30) == [
+        Activity(NOON, 4, 4),
+        Activity(after(30), 2, 3),
+    ]
+    assert await store.find_peak("concurrent", "sandlot", NOON, after(60)) == Activity(after(5), 4, 3)
+    assert await store.find_peak("started", "sandlot", after(6), after(60)) == Activity(after(30), 2, 3)
+    assert await store.find_peak("started", "sandlot", after(99), after(100)) is None
+    await store.append_activity(Activity(after(5), 9, 9, "acme"))
+    assert await store.find_peak("concurrent", "sandlot", NOON, after(60)) == Activity(after(5), 4, 3)
+    assert await store.load_activity("acme", NOON, after(60), 5) == [Activity(after(5), 9, 9, "acme")]
     await store.prune(keep_entries=1, samples_before=NOON, activity_before=after(60))
-    assert await store.load_activity(NOON, after(99), 1) == [Activity(after(61), 1, 0)]
+    assert await store.load_activity("sandlot", NOON, after(99), 1) == [Activity(after(61), 1, 0)]

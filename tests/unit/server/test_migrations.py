@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from sandlot_server.installation import open_installation
-from sandlot_server.models import LogEntry, SandboxState, now
+from sandlot_server.models import Activity, LogEntry, SandboxState, now
 from sandlot_server.runtime.base import ContainerSpec, Status
 from sandlot_server.runtime.memory import MemoryRuntime
 from sandlot_server.settings import Settings
-from sandlot_server.store.rows import encode_time
+from sandlot_server.store.rows import decode_time, encode_time
 from sandlot_server.store.sqlite import SqliteStore, load_migrations
 
 VERSIONS = range(len(load_migrations()) + 1)
@@ -48,6 +48,8 @@ def write_database(path: Path, version: int) -> None:
                 "INSERT INTO entries (sandbox_id, at, event, level, message, fields)"
                 " VALUES ('i1', 7, 'created', 'info', 'made', '{}')"
             )
+        if version in (6, 7):
+            db.execute("INSERT INTO activity (at, concurrent, started) VALUES (7000000, 2, 1)")
     db.close()
 
 
@@ -100,6 +102,8 @@ async def test_rows_of_an_earlier_version_come_back(tmp_path: Path, version: int
     assert [(one.id, one.build_id, one.names, one.tag) for one in templates] == [("t1", "b1", ("mine",), "default")]
     await store.open()
     assert [await store.find_owner(one) for one in STATES] == ["sandlot"] * len(STATES)
+    activity = await store.load_activity("sandlot", decode_time(0), decode_time(9_000_000), 1)
+    assert activity == ([Activity(decode_time(7_000_000), 2, 1)] if version in (6, 7) else [])
     await store.close()
     assert {one.spec.team for one in sandboxes.values()} | {one.team for one in templates} == {"sandlot"}
     assert entries == [*(["made"] if version >= 2 else []), "later", "later"]

@@ -319,12 +319,25 @@ async def until(stream: httpx.Response, start: str) -> AsyncIterator[str]:
             return
 
 
-async def test_what_is_about_the_whole_installation(other: httpx.AsyncClient, installation: Installation) -> None:
+async def test_what_is_about_the_whole_installation(other: httpx.AsyncClient) -> None:
     assert (await other.get("/_sandlot/door")).status_code == 403
     assert (await other.post("/_sandlot/templates", json=[])).status_code == 403
-    own, default = (installation.identity.find_team_id(name) for name in ("acme", "sandlot"))
-    assert (await other.get(f"/teams/{default}/metrics")).status_code == 403
-    assert (await other.get(f"/teams/{own}/metrics")).status_code == 501
+
+
+async def test_how_busy_a_team_is_shows_to_itself(
+    api: httpx.AsyncClient, other: httpx.AsyncClient, installation: Installation
+) -> None:
+    for client in (api, other, other):
+        await create(client)
+    await installation.activity.note()
+    for client, name, count in ((api, "sandlot", 1), (other, "acme", 2)):
+        path = f"/teams/{installation.identity.find_team_id(name)}/metrics"
+        [point] = (await client.get(path)).json()
+        assert (point["concurrentSandboxes"], point["sandboxStartRate"]) == (count, count / 900)
+        peak = await client.get(f"{path}/max", params={"metric": "concurrent_sandboxes"})
+        assert peak.json()["value"] == count
+        foreign = other if client is api else api
+        assert (await foreign.get(path)).status_code == 403
 
 
 async def test_teams_keys_and_owners_outlive_the_server(settings: Settings, runtime: MemoryRuntime) -> None:
