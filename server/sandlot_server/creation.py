@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import Counter
 
+from sandlot_server.border.policy import parse_policy
 from sandlot_server.containers import Containers
 from sandlot_server.errors import AgentError, CapacityExceeded
 from sandlot_server.expiry import Expiry
@@ -73,7 +74,9 @@ class Creator:
         began = time.perf_counter()
         self.admit(spec.memory_mb)
         self._host_disk.check()
-        warm = self._pool.take(template) if pooled else None
+        # What a template starts in a container that waits is not bound by a policy that nobody knew of then.
+        ran_unbound = template.start is not None and parse_policy(spec.egress) is not None
+        warm = self._pool.take(template) if pooled and not ran_unbound else None
         entry = self._register(spec, warm.name if warm else self._containers.new_name())
         try:
             await self._store.save_sandbox(entry.sandbox)

@@ -11,7 +11,7 @@ from e2b import Sandbox, Template
 
 from support import engine
 from support.attacks import LINGER, fetch, run
-from support.internet import ALLOWED, BELOW, DENIED, RESOLVER, Internet
+from support.internet import ALLOWED, BELOW, DENIED, OTHER_RESOLVER, RESOLVER, Internet
 from support.live import LiveServer, wait_until
 
 pytestmark = [
@@ -89,7 +89,7 @@ def test_domains(create: Callable[..., Sandbox], internet: Internet) -> None:
         assert fetch(sandbox, f"{scheme}://allowed.test/") == f"allowed.test at {ALLOWED}\n"
         assert fetch(sandbox, f"{scheme}://below.allowed.test/") == f"below.allowed.test at {BELOW}\n"
         assert fetch(sandbox, f"{scheme}://denied.test/") is None
-    assert "denied.test" not in internet.asked
+    assert "denied.test" not in internet.list_asked()
 
 
 def test_update_holds_at_once_and_clears_what_it_leaves_out(create: Callable[..., Sandbox]) -> None:
@@ -102,6 +102,26 @@ def test_update_holds_at_once_and_clears_what_it_leaves_out(create: Callable[...
     assert fetch(sandbox, "http://denied.test/") == f"denied.test at {DENIED}\n"
     sandbox.update_network({})
     assert fetch(sandbox, f"http://{ALLOWED}/") is not None
+
+
+def test_dns_servers_of_a_sandbox(create: Callable[..., Sandbox], internet: Internet) -> None:
+    sandbox = create(network={"dns_servers": [OTHER_RESOLVER]})
+    internet.name(there_test=[ALLOWED])
+    assert fetch(sandbox, "http://there.test/") == f"there.test at {ALLOWED}\n"
+    assert "there.test" in internet.list_asked(OTHER_RESOLVER)
+    assert "there.test" not in internet.list_asked()
+    sandbox.update_network({})
+    assert fetch(sandbox, "http://there.test/") is not None
+    assert "there.test" in internet.list_asked()
+
+
+def test_a_start_command_is_bound_from_its_beginning(create: Callable[..., Sandbox], server: LiveServer) -> None:
+    reach = f"rm -f /tmp/told; curl -s --connect-timeout 3 http://{DENIED}/ > /tmp/told; echo done >> /tmp/told"
+    template = Template().from_base_image().set_start_cmd(f"{reach}; sleep 1000", "grep -q done /tmp/told")
+    Template.build(template, "egress-start", api_url=server.url, api_key=server.key)
+    assert create(template="egress-start", allow_internet_access=False).files.read("/tmp/told") == "done\n"
+    free = create(template="egress-start").files.read("/tmp/told")
+    assert free == f"{DENIED} at {DENIED}\ndone\n"
 
 
 @pytest.mark.parametrize("host", [ALLOWED, "allowed.test"])

@@ -257,8 +257,8 @@ def test_telling_by_asking_for_names(bound: Sandbox, internet: Internet) -> None
     for resolver in (gateway, "127.0.0.11", RESOLVER, "8.8.8.8"):
         assert not ask(bound, resolver, f"told-{resolver.replace('.', '-')}.denied.test")
     assert run(bound, "getent hosts told-by-libc.denied.test") is None
-    assert not [name for name in internet.asked if name.startswith("told")]
+    assert not [name for name in internet.list_asked() if name.startswith("told")]
     assert ask(bound, gateway, "allowed.test")
     with freed(bound):
         run(bound, "getent hosts told-when-free.denied.test")
-    assert "told-when-free.denied.test" in internet.asked
+    assert "told-when-free.denied.test" in internet.list_asked()

@@ -24,6 +24,7 @@ METADATA = "169.254.169.254"
 PRIVATE = "10.213.57.80"
 RESOLVER = "10.213.57.53"
 """Private, as the resolver of many a site is."""
+OTHER_RESOLVER = "8.8.8.8"
 ADDRESSES = [ALLOWED, BELOW, DENIED, METADATA, PRIVATE, RESOLVER, "1.1.1.1", "8.8.8.8"]
 NAMES = {
     "allowed.test": [ALLOWED],
@@ -49,7 +50,8 @@ class Internet:
         leaf = authority.issue_cert(*NAMES, *ADDRESSES)
         leaf.private_key_and_cert_chain_pem.write_to_path(str(folder / "leaf.pem"))
         (folder / "addresses").write_text(json.dumps(ADDRESSES))
-        (folder / "asked").touch()
+        for resolver in (RESOLVER, OTHER_RESOLVER):
+            (folder / f"asked-{resolver}").touch()
         self.name()
 
     def name(self, **changes: list[str]) -> None:
@@ -59,10 +61,9 @@ class Internet:
         fresh.write_text(json.dumps(names))
         fresh.rename(self.folder / "names")
 
-    @property
-    def asked(self) -> list[str]:
-        """Every name that was looked up out there, in order."""
-        return (self.folder / "asked").read_text().split()
+    def list_asked(self, resolver: str = RESOLVER) -> list[str]:
+        """Every name that a resolver out there was asked for, in order."""
+        return (self.folder / f"asked-{resolver}").read_text().split()
 
 
 @contextlib.contextmanager
@@ -102,7 +103,7 @@ def _remove() -> None:
 
 @contextlib.contextmanager
 def _serve(folder: Path) -> Iterator[None]:
-    program = [sys.executable, str(Path(__file__).with_name("outside.py")), str(folder), RESOLVER]
+    program = [sys.executable, str(Path(__file__).with_name("outside.py")), str(folder), RESOLVER, OTHER_RESOLVER]
     command = ["ip", "netns", "exec", NAMESPACE, *program]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -68,7 +68,7 @@ class Names(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         query = dns.message.from_wire(self.request[0])
         name = query.question[0].name.to_text(omit_final_dot=True)
-        with (self.folder / "asked").open("a") as asked:
+        with (self.folder / f"asked-{self.server.server_address[0]}").open("a") as asked:
             asked.write(f"{name}\n")
         found = json.loads((self.folder / "names").read_text()).get(name.lower())
         answer = dns.message.make_response(query, recursion_available=True)
@@ -79,7 +79,7 @@ class Names(socketserver.BaseRequestHandler):
         self.request[1].sendto(answer.to_wire(), self.client_address)
 
 
-def main(folder: Path, resolver: str) -> None:
+def main(folder: Path, resolvers: list[str]) -> None:
     """Serve until killed; says so once everything listens."""
     Names.folder = folder
     SecureWeb.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -87,9 +87,9 @@ def main(folder: Path, resolver: str) -> None:
     servers: list[socketserver.BaseServer] = [
         http.server.ThreadingHTTPServer(("0.0.0.0", 80), Web),
         SecureWeb(("0.0.0.0", 443), Web),
-        socketserver.ThreadingUDPServer((resolver, 53), Names),
     ]
     addresses = json.loads((folder / "addresses").read_text())
+    servers += [socketserver.ThreadingUDPServer((address, 53), Names) for address in resolvers]
     # One socket for each address: an answer from another than the one asked would be nobody's.
     servers += [socketserver.ThreadingUDPServer((address, 443), Echo) for address in addresses]
     for server in servers:
@@ -99,4 +99,4 @@ def main(folder: Path, resolver: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2:])
