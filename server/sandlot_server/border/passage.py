@@ -100,7 +100,7 @@ class Passage:
             log.info("%s may not pass to %s: %s", crossing.address, crossing.host or "an unnamed host", error)
             writer.transport.abort()
             return
-        except asyncio.CancelledError:
+        except BaseException:
             writer.transport.abort()
             raise
         await _join(reader, writer, far_reader, far_writer, head)

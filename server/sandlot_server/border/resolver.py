@@ -7,6 +7,7 @@ lookup soonest in every C library. Nothing of such a name leaves the host, so no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import struct
 from collections import Counter
@@ -30,6 +31,7 @@ MAX_SIZE = 1232
 MAX_AT_ONCE = 64
 """Lookups of one sandbox, and its connections over TCP; further ones fail."""
 IDLE_S = 10
+PORT_TRIES = 4
 
 FindPolicy = Callable[[str], Policy | None]
 
@@ -48,11 +50,23 @@ class Resolver:
 
     async def open(self, address: str) -> int:
         """Listen on a port of the system's choice, the same for UDP and TCP; returns it. Raises OSError."""
+        for _ in range(PORT_TRIES):
+            with contextlib.suppress(OSError):
+                return await self._listen(address)
+        return await self._listen(address)
+
+    async def _listen(self, address: str) -> int:
+        """The system chooses a port that is free for UDP; somebody else may have it for TCP."""
         loop = asyncio.get_running_loop()
-        self._tcp = await asyncio.start_server(self._serve, address, 0)
-        port: int = self._tcp.sockets[0].getsockname()[1]
-        self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), (address, port))
-        return port
+        udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), (address, 0))
+        chosen: int = udp.get_extra_info("sockname")[1]
+        try:
+            self._tcp = await asyncio.start_server(self._serve, address, chosen)
+        except OSError:
+            udp.close()
+            raise
+        self._udp = udp
+        return chosen
 
     async def close(self) -> None:
         """Stop listening, and give up the lookups that are under way."""

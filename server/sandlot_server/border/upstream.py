@@ -37,7 +37,10 @@ class Upstream:
 
     async def find_addresses(self, name: str, servers: Sequence[IPv4Address] = ()) -> list[IPv4Address]:
         """The IPv4 addresses of a name, none when it has none; raises LookupFailed."""
-        query = dns.message.make_query(name, dns.rdatatype.A)
+        try:
+            query = dns.message.make_query(name, dns.rdatatype.A)
+        except (dns.exception.DNSException, ValueError):
+            return []  # no name at all
         answer = await self.ask(query, servers)
         try:
             found = answer.resolve_chaining().answer if isinstance(answer, dns.message.QueryMessage) else None

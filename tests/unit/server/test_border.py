@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from ipaddress import IPv4Address, IPv4Network
 
 import dns.message
 import dns.rcode
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sandlot_server.border.client_hello import MAX_HEAD, NoHost, find_host, find_server_name
 from sandlot_server.border.policy import EVERYTHING, Policy, matches, parse_policy
@@ -147,3 +150,27 @@ async def test_what_is_no_query_is_not_answered() -> None:
     answer = dns.message.make_response(dns.message.make_query("a.example", "A"))
     for packet in (answer.to_wire(), b"", b"x" * 20):
         assert await resolver.answer(packet, "10.0.0.2") is None
+
+
+@given(packet=st.binary(max_size=200))
+@settings(deadline=None)
+async def test_whatever_is_sent_to_the_resolver(packet: bytes) -> None:
+    resolver = Resolver(Upstream(()), lambda address: Policy(denied=(EVERYTHING,)))
+    # As a query with one question too, so that not everything ends at the first bytes.
+    for sent in (packet, bytes.fromhex("000701000001000000000000") + packet):
+        answer = await resolver.answer(sent, "10.0.0.2")
+        assert answer is None or answer.rcode() in (dns.rcode.NXDOMAIN, dns.rcode.NOTIMP)
+
+
+@given(head=st.binary(max_size=300), port=st.sampled_from([80, 443]))
+@settings(deadline=None)
+def test_whatever_a_connection_begins_with(head: bytes, port: int) -> None:
+    starts = {80: b"GET / HTTP/1.1\r\nHost: ", 443: make_hello("a.example")[:60]}
+    for sent in (head, starts[port] + head):
+        with contextlib.suppress(NoHost):
+            assert find_host(sent, port) is None or port == 80
+
+
+@pytest.mark.parametrize("name", ["a..example", "x" * 64 + ".example", ".".join(["x" * 60] * 6)])
+async def test_what_is_no_name_has_no_address(name: str) -> None:
+    assert await Upstream([IPv4Address("127.0.0.1")]).find_addresses(name) == []
