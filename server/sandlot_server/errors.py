@@ -21,6 +21,7 @@ SandlotError
 └── EngineError             500
     ├── EngineUnavailable   503
     ├── IsolationFailed     500
+    ├── StuckContainer      500
     └── ContainerGone       500
 """
 
@@ -162,6 +163,10 @@ class IsolationFailed(EngineError):
     """Sandboxes cannot be kept apart on this host, so none is started."""
 
     retry = False
+
+
+class StuckContainer(EngineError):
+    """The engine cannot start this container any more; its files are there all the same."""
 
 
 class ContainerGone(EngineError):

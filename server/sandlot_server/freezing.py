@@ -12,9 +12,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from sandlot_server.containers import Containers
-from sandlot_server.errors import AgentError, Conflict, EngineError, SandlotError
+from sandlot_server.errors import AgentError, Conflict, EngineError, SandlotError, StuckContainer
 from sandlot_server.journal import Event, Journal
 from sandlot_server.models import SandboxState, now, seconds
+from sandlot_server.moving import Mover
 from sandlot_server.registry import Entry, Registry
 from sandlot_server.runtime.base import Container, Runtime
 from sandlot_server.store.base import Store
@@ -28,13 +29,21 @@ class Freezer:
     """Moves sandboxes between running and paused."""
 
     def __init__(
-        self, *, runtime: Runtime, store: Store, registry: Registry, containers: Containers, journal: Journal
+        self,
+        *,
+        runtime: Runtime,
+        store: Store,
+        registry: Registry,
+        containers: Containers,
+        journal: Journal,
+        mover: Mover,
     ) -> None:
         self._runtime = runtime
         self._store = store
         self._registry = registry
         self._containers = containers
         self._journal = journal
+        self._mover = mover
 
     async def pause(self, entry: Entry, *, memory: bool, require_healthy: bool) -> None:
         """Pause a running sandbox. When the engine fails, the sandbox runs on; raises EngineError then."""
@@ -125,7 +134,10 @@ class Freezer:
         name = entry.sandbox.container
         await self._runtime.halt(name)
         await self._store.save_sandbox(entry.change(boot_id=str(uuid.uuid4()), filesystem_only=True))
-        container = await self._containers.boot(name)
+        try:
+            container = await self._containers.boot(name)
+        except StuckContainer:
+            container = await self._mover.move(entry)
         await self._containers.claim(container, entry.sandbox)
         await self._containers.restart(container, entry.sandbox)
         return container

@@ -24,6 +24,7 @@ from sandlot_server.identity import Identity, load_identity
 from sandlot_server.images import Images
 from sandlot_server.journal import Journal
 from sandlot_server.metrics import Metrics
+from sandlot_server.moving import Mover
 from sandlot_server.pool import Pool
 from sandlot_server.proxy.limits import Stats
 from sandlot_server.reconcile import Reconciler
@@ -76,12 +77,21 @@ class Installation:
             catalogue=self.catalogue,
             remove=self.remover.remove_container,
         )
+        self.layers = LayerCache(store=store, runtime=runtime)
+        self.images = Images(runtime=runtime, catalogue=self.catalogue, registry=self.registry, layers=self.layers)
         self.freezer = Freezer(
             runtime=runtime,
             store=store,
             registry=self.registry,
             containers=self.containers,
             journal=self.journal,
+            mover=Mover(
+                runtime=runtime,
+                store=store,
+                containers=self.containers,
+                images=self.images,
+                remover=self.remover,
+            ),
         )
         self.service = SandboxService(
             settings,
@@ -113,8 +123,6 @@ class Installation:
         self.activity = ActivityRecorder(
             store=store, registry=self.registry, count_started=lambda: self.service.creator.made
         )
-        self.layers = LayerCache(store=store, runtime=runtime)
-        self.images = Images(runtime=runtime, catalogue=self.catalogue, registry=self.registry, layers=self.layers)
         self.builds = Builds(
             settings,
             store=store,

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sandlot_server.identity import Identity
-from sandlot_server.models import Sandbox, SandboxState
+from sandlot_server.models import Sandbox, SandboxSpec, SandboxState
 from sandlot_server.proxy.directory import Endpoint
 from sandlot_server.runtime.base import Container
 
@@ -41,6 +41,7 @@ class Entry:
         boot_id: str | None = None,
         filesystem_only: bool | None = None,
         container: str | None = None,
+        spec: SandboxSpec | None = None,
     ) -> Sandbox:
         """Change the row in memory, at once; the caller saves it. Returns the row."""
         wanted: dict[str, Any] = {
@@ -50,6 +51,7 @@ class Entry:
             "boot_id": boot_id,
             "filesystem_only": filesystem_only,
             "container": container,
+            "spec": spec,
         }
         self.sandbox = replace(self.sandbox, **{name: value for name, value in wanted.items() if value is not None})
         self._show_settled()

@@ -19,7 +19,7 @@ from sandlot_protocol.http import ENVD_PORT
 from sandlot_server.border.border import Border
 from sandlot_server.border.policy import Policy
 from sandlot_server.build_models import Credentials
-from sandlot_server.errors import ContainerGone, EngineError, EngineUnavailable, IsolationFailed
+from sandlot_server.errors import ContainerGone, EngineError, EngineUnavailable, IsolationFailed, StuckContainer
 from sandlot_server.runtime.base import Capture, Container, ContainerInfo, ContainerSpec, Notice, Role, Status
 from sandlot_server.runtime.boot_ids import give_boot_id, is_of_this_host
 from sandlot_server.runtime.container_config import (
@@ -70,9 +70,15 @@ def telling_errors() -> Iterator[None]:
         raise ContainerGone(str(error.explanation)) from error
     except APIError as error:
         told = str(error.explanation or error)
-        raise (ContainerGone if "is not running" in told else EngineError)(told) from error
+        raise _choose_error(told)(told) from error
     except (requests.exceptions.RequestException, DockerException) as error:
         raise EngineUnavailable(f"the Docker engine does not answer: {error}") from error
+
+
+def _choose_error(told: str) -> type[EngineError]:
+    if "is not running" in told:
+        return ContainerGone
+    return StuckContainer if told.startswith("task ") and told.endswith(": already exists") else EngineError
 
 
 class DockerEngine:
