@@ -7,7 +7,7 @@ BIN := .venv/bin
 # Assigned first: a failure inside eval "$$(…)" would go unseen.
 PREPARE = engine=$$(docker/engine.sh); set -a; eval "$$engine"; images=$$(docker/build.sh all); eval "$$images"; set +a
 
-.PHONY: help bundle up down env test check bench demo doctor fuzz images venv
+.PHONY: help bundle up down env test check bench crash demo doctor fuzz images venv
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -44,6 +44,11 @@ check: venv ## lint, types, import direction, generated code up to date
 
 bench: venv ## measured table, ours beside bare Docker, the front door beside Caddy and HAProxy
 	@$(PREPARE); $(BIN)/python tests/bench/run.py
+
+crash: venv ## load and SIGKILL for CRASH_SECONDS, in an engine of its own (as root); then nothing may be lost
+	@$(PREPARE); bundle=$$(mktemp -d)/bundle.tar; SANDLOT_HOME=$${bundle%/*} $(BIN)/sandlot bundle save "$$bundle" --no-packages; \
+	BUNDLE=$$bundle CRASH_SECONDS=$${CRASH_SECONDS:-600} tests/e2e/engine/own_engine.sh "$$(cat tests/crash/own_engine.sh)"; \
+	rm -rf "$${bundle%/*}"
 
 fuzz: venv ## at least 100,000 generated cases per target
 	@seed=$${FUZZ_SEED:-$$RANDOM}; echo "seed $$seed (FUZZ_SEED=$$seed repeats it)"; \

@@ -11,6 +11,7 @@ import pytest
 from e2b import Sandbox
 
 from support import engine
+from support.bundle import save_bundle
 from support.commands import run
 from support.internet import Internet, open_internet
 from support.live import LiveServer
@@ -45,6 +46,20 @@ def internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Internet]:
 def server_settings() -> dict[str, str]:
     """Settings of the module's server that differ from the defaults."""
     return {}
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Everything that an empty engine needs, in one file; about a gigabyte, so it does not outlive the run."""
+    live = LiveServer(tmp_path_factory.mktemp("bundling"), SANDLOT_POOL_SIZE="0")
+    path = tmp_path_factory.mktemp("bundle") / "site.tar"
+    try:
+        live.start()
+        save_bundle(live, path)
+    finally:
+        live.remove()
+    yield path
+    path.unlink()
 
 
 @pytest.fixture(scope="module")

@@ -8,36 +8,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from e2b import Template
 
-from support.live import SANDLOT, LiveServer
+from support.bundle import NAME, sandlot
+from support.live import LiveServer
 
 ROOT = Path(__file__).parents[2]
-NAME = "brought"
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
-
-
-def sandlot(server: LiveServer, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [SANDLOT, *arguments], env=server.environment, capture_output=True, text=True, check=False, timeout=300
-    )
-
-
-@pytest.fixture(scope="module")
-def bundle(server: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    template = (
-        Template()
-        .from_base_image()
-        .run_cmd("echo content > ~/brought")
-        .set_start_cmd("python3 -m http.server 8000", "curl -sf localhost:8000/brought")
-    )
-    Template.build(template, NAME, cpu_count=1, memory_mb=512, api_url=server.url, api_key=server.key)
-    path = tmp_path_factory.mktemp("bundle") / "site.tar"
-    done = sandlot(server, "bundle", "save", path, NAME, "--no-packages")
-    assert done.returncode == 0, done.stderr
-    assert [file.name for file in path.parent.iterdir()] == ["site.tar"]
-    return path
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("dockerd"), reason="starts an engine: as root, where one is")
@@ -53,6 +30,7 @@ def test_a_site_without_a_network(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_loading_where_everything_is_changes_nothing(server: LiveServer, bundle: Path) -> None:
+    assert sandlot(server, "bundle", "load", bundle).returncode == 0
     before = server.call("GET", f"/templates/{NAME}")
     done = sandlot(server, "bundle", "load", bundle)
     assert done.returncode == 0, done.stderr
