@@ -76,7 +76,11 @@ class Freezer:
             entry.sandbox = replace(entry.sandbox, spec=replace(entry.sandbox.spec, lifecycle=lifecycle))
         began = now()
         row = entry.change(
-            SandboxState.RUNNING, started_at=began, end_at=began + seconds(timeout_s), filesystem_only=False
+            SandboxState.RUNNING,
+            stopped=False,
+            started_at=began,
+            end_at=began + seconds(timeout_s),
+            filesystem_only=False,
         )
         await self._store.save_sandbox(row)
         mode = "filesystem" if afresh else "full"
@@ -116,7 +120,9 @@ class Freezer:
     async def note_lost_memory(self, entry: Entry, reason: str) -> None:
         """The container has ended, and not by its own fault: what is left of the sandbox are its files."""
         was = "paused" if entry.state is SandboxState.PAUSED else "running"
-        row = entry.change(SandboxState.PAUSED, filesystem_only=True)
+        # One that would be paused at its end anyway stays; any other still has its end.
+        ends = was == "running" and not entry.sandbox.spec.lifecycle.auto_pause
+        row = entry.change(SandboxState.PAUSED, filesystem_only=True, stopped=ends or entry.sandbox.stopped)
         self._registry.cut_off(row.id)
         message = f"lost its memory while {was} ({reason}); its files are kept, and it will boot afresh"
         self._journal.record(Event.MEMORY_LOST, row.id, message, level="warn", reason=reason)

@@ -243,6 +243,8 @@ class Sandbox:
     boot_id: str
     filesystem_only: bool = False
     """Paused without memory: resuming boots it afresh."""
+    stopped: bool = False
+    """Nobody paused it: its container was stopped while it ran, so it still ends in its time."""
 
 
 def new_sandbox_id() -> str:

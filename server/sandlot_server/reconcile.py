@@ -136,9 +136,8 @@ class Reconciler:
         await self._store.save_sandbox(entry.change(SandboxState.PAUSED))
         if without_memory and not entry.sandbox.filesystem_only:
             await self._freezer.note_lost_memory(entry, await self._explain(name))
-        elif entry.sandbox.filesystem_only and entry.sandbox.end_at > now():
-            # It was not paused by anybody: an ordinary pause ends its time.
-            self._service.watch_stopped(entry)
+        elif entry.sandbox.stopped:
+            self._service.expiry.schedule(entry.sandbox.id, entry.sandbox.end_at)
 
     async def _adopt(self, info: ContainerInfo) -> None:
         """Let a container without a row wait in the pool, if it is fit for that; else remove it."""

@@ -40,6 +40,7 @@ class Entry:
         end_at: datetime | None = None,
         boot_id: str | None = None,
         filesystem_only: bool | None = None,
+        stopped: bool | None = None,
         container: str | None = None,
         spec: SandboxSpec | None = None,
     ) -> Sandbox:
@@ -50,6 +51,7 @@ class Entry:
             "end_at": end_at,
             "boot_id": boot_id,
             "filesystem_only": filesystem_only,
+            "stopped": stopped,
             "container": container,
             "spec": spec,
         }

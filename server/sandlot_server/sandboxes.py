@@ -36,7 +36,7 @@ from sandlot_server.models import (
     seconds,
 )
 from sandlot_server.pool import Pool
-from sandlot_server.registry import Entry, Registry
+from sandlot_server.registry import REACHABLE, Entry, Registry
 from sandlot_server.removal import Remover
 from sandlot_server.runtime.base import Death
 from sandlot_server.settings import Settings
@@ -86,7 +86,6 @@ class SandboxService:
         self._remover = remover
         self._journal = journal
         self._tasks = tasks
-        self._stopped: set[str] = set()
         self.expiry = Expiry(self._ring)
         self.creator = Creator(
             settings,
@@ -180,7 +179,7 @@ class SandboxService:
 
     async def _move_end(self, entry: Entry, end_at: datetime) -> None:
         await self._store.save_sandbox(entry.change(end_at=end_at))
-        if entry.state is SandboxState.RUNNING:
+        if entry.state in REACHABLE:
             self.expiry.schedule(entry.sandbox.id, end_at)
 
     async def connect(self, sandbox_id: str, timeout_s: int, *, memory: bool = True) -> tuple[Sandbox, bool]:
@@ -229,7 +228,6 @@ class SandboxService:
             raise Conflict(f"Sandbox {sandbox_id} is already running")
         self.creator.admit(entry.sandbox.spec.memory_mb)
         await self._freezer.resume(entry, timeout_s, memory=memory, auto_pause=auto_pause)
-        self._stopped.discard(sandbox_id)
         self.expiry.schedule(sandbox_id, entry.sandbox.end_at)
         return entry.sandbox
 
@@ -285,16 +283,9 @@ class SandboxService:
     async def note_stop(self, entry: Entry, reason: str) -> None:
         """The container of a sandbox that ran was stopped from outside: what is left are its files, until its end."""
         await self._freezer.note_lost_memory(entry, reason)
-        self.watch_stopped(entry)
-
-    def watch_stopped(self, entry: Entry) -> None:
-        """Let a sandbox whose container was stopped end in its time, unless it would be paused then anyway."""
-        sandbox = entry.sandbox
-        if sandbox.spec.lifecycle.auto_pause:
-            self.expiry.cancel(sandbox.id)
-        else:
-            self._stopped.add(sandbox.id)
-            self.expiry.schedule(sandbox.id, sandbox.end_at)
+        self.expiry.cancel(entry.sandbox.id)
+        if entry.sandbox.stopped:
+            self.expiry.schedule(entry.sandbox.id, entry.sandbox.end_at)
 
     def note_shortage(self, container: str) -> None:
         """Tell that a sandbox has no memory left; it goes on without the process that the kernel has killed."""
@@ -308,10 +299,16 @@ class SandboxService:
         self._tasks.spawn(self._expire(sandbox_id), f"end of {sandbox_id}")
 
     async def _expire(self, sandbox_id: str) -> None:
+        """End a sandbox whose time is over; an operation that is under way comes to its end first."""
         entry = self._registry.get(sandbox_id)
-        if entry is None or (entry.state is not SandboxState.RUNNING and not self._is_stopped(entry)):
+        if entry is None:
             return
-        self._stopped.discard(sandbox_id)
+        await entry.settled.wait()
+        if entry.state is not SandboxState.RUNNING and not self._is_stopped(entry):
+            return
+        if entry.sandbox.end_at > now():  # it was moved meanwhile
+            self.expiry.schedule(sandbox_id, entry.sandbox.end_at)
+            return
         lifecycle = entry.sandbox.spec.lifecycle
         if not lifecycle.auto_pause:
             await self._remover.kill(entry, "end of its timeout")
@@ -323,7 +320,7 @@ class SandboxService:
             self.expiry.schedule(sandbox_id, now() + seconds(RETRY_EXPIRY_S))
 
     def _is_stopped(self, entry: Entry) -> bool:
-        return entry.state is SandboxState.PAUSED and entry.sandbox.id in self._stopped
+        return entry.state is SandboxState.PAUSED and entry.sandbox.stopped
 
     async def _settle(self, sandbox_id: str) -> Entry:
         """Return the entry once no operation is under way."""

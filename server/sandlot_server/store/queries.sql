@@ -2,11 +2,12 @@
 SELECT * FROM sandboxes ORDER BY started_at, id;
 
 -- name: save_sandbox
-INSERT INTO sandboxes (id, container, state, started_at, end_at, spec, boot_id, filesystem_only)
-VALUES (:id, :container, :state, :started_at, :end_at, :spec, :boot_id, :filesystem_only)
+INSERT INTO sandboxes (id, container, state, started_at, end_at, spec, boot_id, filesystem_only, stopped)
+VALUES (:id, :container, :state, :started_at, :end_at, :spec, :boot_id, :filesystem_only, :stopped)
 ON CONFLICT (id) DO UPDATE SET
     container = :container, state = :state, started_at = :started_at, end_at = :end_at,
-    spec = :spec, boot_id = :boot_id, filesystem_only = :filesystem_only;
+    spec = :spec, boot_id = :boot_id, filesystem_only = :filesystem_only,
+    stopped = :stopped;
 
 -- name: delete_sandbox
 DELETE FROM sandboxes WHERE id = :id;

@@ -52,6 +52,7 @@ def encode_sandbox(sandbox: Sandbox) -> dict[str, Any]:
         "spec": json.dumps(asdict(sandbox.spec), separators=(",", ":")),
         "boot_id": sandbox.boot_id,
         "filesystem_only": sandbox.filesystem_only,
+        "stopped": sandbox.stopped,
     }
 
 
@@ -66,6 +67,7 @@ def decode_sandbox(row: Row) -> Sandbox:
         spec=_decode_spec(json.loads(row["spec"])),
         boot_id=row["boot_id"],
         filesystem_only=bool(row["filesystem_only"]),
+        stopped=bool(row["stopped"]),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import pytest
 
@@ -9,6 +11,7 @@ from sandlot_server.errors import EngineError
 from sandlot_server.installation import Installation
 from sandlot_server.models import SandboxState
 from sandlot_server.runtime.memory import MemoryRuntime
+from support.polling import until
 
 
 async def create(api: httpx.AsyncClient, template: str = "base", **fields: object) -> str:
@@ -134,6 +137,25 @@ async def test_forks_are_like_their_source(api: httpx.AsyncClient, installation:
         assert sandbox.spec.env_vars == {"X": "y"}
         assert sandbox.spec.lifecycle.auto_pause
     assert (await api.get("/snapshots")).json() == []
+
+
+@pytest.mark.parametrize("ends_s", [0, 100])
+async def test_time_goes_on_while_a_snapshot_is_made(
+    api: httpx.AsyncClient, installation: Installation, ends_s: int
+) -> None:
+    """An end that comes in the middle comes right after it, unless it was moved."""
+    source = await create(api, timeout=1)
+    entry = installation.registry.get(source)
+    assert entry is not None
+    entry.change(SandboxState.SNAPSHOTTING)
+    assert (await api.post(f"/sandboxes/{source}/timeout", json={"timeout": ends_s})).status_code == 204
+    await asyncio.sleep(1.1)  # its first end has to pass
+    entry.change(SandboxState.RUNNING)
+    if ends_s:
+        await asyncio.sleep(0.1)
+        assert installation.service.get(source).state is SandboxState.RUNNING
+    else:
+        await until(lambda: installation.registry.get(source) is None, "it ends")
 
 
 async def test_logs_say_that_files_alone_are_kept(api: httpx.AsyncClient) -> None:

@@ -67,7 +67,9 @@ async def test_sandboxes_come_back_as_they_were(store: Store) -> None:
 
 
 async def test_saving_again_replaces(store: Store) -> None:
-    changed = replace(SANDBOX, state=SandboxState.PAUSED, container="c9", filesystem_only=True, boot_id="other")
+    changed = replace(
+        SANDBOX, state=SandboxState.PAUSED, container="c9", filesystem_only=True, stopped=True, boot_id="other"
+    )
     await store.save_sandbox(SANDBOX)
     await store.save_sandbox(changed)
     assert await store.load_sandboxes() == [changed]

@@ -1,0 +1,2 @@
+-- Whether the container was stopped while the sandbox ran.
+ALTER TABLE sandboxes ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
