@@ -55,6 +55,7 @@ def is_healthy(port: int, host: str = "127.0.0.1") -> bool:
 
 @contextmanager
 def debugging(server: LiveServer, *words: str, port: int) -> Iterator[subprocess.Popen[str]]:
+    wait_until(lambda: not is_healthy(port), f"port {port} is nobody else's", 60)
     process = subprocess.Popen([SANDLOT, "debug", *words], env=server.environment, stdout=subprocess.PIPE, text=True)
     try:
         wait_until(lambda: process.poll() is not None or is_healthy(port), "the agent answers")

@@ -22,8 +22,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("live_restore", ["true", "false"])
-def test_nothing_is_lost_whatever_is_killed(bundle: Path, live_restore: str) -> None:
+def test_nothing_is_lost_whatever_is_killed(bundle: Path) -> None:
     """Fails with what was lost; the seed is in the output, but what the machine does in between is not repeated."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SANDLOT_", "E2B_"))}
     settings = {"BUNDLE": str(bundle), "CRASH_SECONDS": str(SECONDS), "CRASH_SEED": str(random.randrange(10**6))}
@@ -31,7 +30,7 @@ def test_nothing_is_lost_whatever_is_killed(bundle: Path, live_restore: str) -> 
     done = subprocess.run(
         ["tests/e2e/engine/own_engine.sh", scenario],
         cwd=ROOT,
-        env={**kept, **settings, "LIVE_RESTORE": live_restore},
+        env={**kept, **settings},
         capture_output=True,
         text=True,
         check=False,

@@ -140,7 +140,12 @@ def test_what_the_engine_stops_keeps_its_files(server: LiveServer, client: docke
     wait_until(lambda: list_ids(server) == [stopped.sandbox_id], "the killed one is gone")
     wait_until(lambda: str(stopped.get_info().state.value) == "paused", "the stopped one is paused")
     assert not killed.is_running()
-    assert read_losses(server, stopped.sandbox_id) == ["the engine stopped it: process 1 was killed"]
+    (loss,) = read_losses(server, stopped.sandbox_id)
+    # The agent may have been quick enough to end by itself.
+    assert loss in (
+        "the engine stopped it: process 1 was killed",
+        "the engine stopped it: process 1 ended with exit code 0",
+    )
     assert Sandbox.connect(stopped.sandbox_id, **server.options).files.read("note") == "kept"
     assert stopped.kill()
 
