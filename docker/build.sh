@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
-# Builds what sandboxes are made of, each part only when its recipe has changed: build.sh [all|agent|base|server]…
+# Builds what sandboxes are made of, each part only when its recipe has changed:
+#
+#   build.sh [all|agent|base|server|TEMPLATE]…    TEMPLATE: code-interpreter
+#
 # Prints NAME=value lines for the server on standard output, progress on standard error.
 #
 #   SANDLOT_DEBIAN_MIRROR   packages' address where no registry answers and the host has none of its own
@@ -158,6 +161,31 @@ build_base() {
   printf 'SANDLOT_BASE_IMAGE=%s\n' "$image"
 }
 
+# build_template NAME: the recipe docker/NAME on top of the base template. The image's labels say what template it is.
+build_template() {
+  local name=$1 hash image context
+  build_base >/dev/null
+  hash=$(hash_of "docker/$name" docker/base docker/debian.sh ${SANDLOT_CA_FILE:+"$(realpath "$SANDLOT_CA_FILE")"})
+  image=sandlot/$name:$hash
+  if ! has_image "$image" && ! { load_bundle && has_image "$image"; }; then
+    context=$(mktemp -d)
+    cp -r "$here/$name"/. "$context"
+    [ ! -e "$context/requirements.lock" ] || install_wheels "$context/requirements.lock" "$context/wheels"
+    [ ! -e "$context/package-lock.json" ] || install_node_modules "$context"
+    build_image "$image" "$context" Dockerfile BASE=sandlot/base:latest
+    rm -rf "$context"
+  fi
+  docker tag "$image" "sandlot/$name:latest"
+}
+
+# install_node_modules FOLDER: what its lock names, for the engine's machine; ready-made parts only, nothing is run
+install_node_modules() {
+  local machine
+  command -v npm >/dev/null || fail "npm is needed for the packages of this template"
+  machine=$(engine_arch)
+  npm ci --prefix "$1" --os linux --cpu "${machine/amd64/x64}" --omit dev --ignore-scripts --no-audit --no-fund >&2
+}
+
 main() {
   # One build at a time: the second finds what the first has built. A file for each user, since none could open
   # another's here.
@@ -172,7 +200,8 @@ main() {
       agent) build_agent ;;
       base) build_base ;;
       server) build_server_base ;;
-      *) fail "no such part: $part (all, agent, base, server)" ;;
+      code-interpreter) build_template "$part" ;;
+      *) fail "no such part: $part (all, agent, base, server, code-interpreter)" ;;
     esac
   done
 }

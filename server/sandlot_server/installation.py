@@ -33,6 +33,7 @@ from sandlot_server.removal import Remover
 from sandlot_server.runtime.base import Runtime
 from sandlot_server.sandboxes import SandboxService
 from sandlot_server.settings import Settings
+from sandlot_server.shipped import Shipped
 from sandlot_server.snapshots import Snapshots
 from sandlot_server.store.base import Store
 from sandlot_server.store.sqlite import SqliteStore
@@ -59,6 +60,7 @@ class Installation:
         self.registry = Registry(identity)
         self.teams = Teams(store, identity)
         self.catalogue = Catalogue(store)
+        self.shipped = Shipped(settings, runtime=runtime, catalogue=self.catalogue)
         self.containers = Containers(runtime, identity, settings)
         self.journal = Journal(store, self.tasks)
         self.history = History(store=store, runtime=runtime, registry=self.registry, journal=self.journal)
@@ -96,6 +98,7 @@ class Installation:
         self.service = SandboxService(
             settings,
             store=store,
+            resolve=self.shipped.resolve,
             catalogue=self.catalogue,
             registry=self.registry,
             containers=self.containers,
@@ -133,6 +136,7 @@ class Installation:
                 runtime=runtime,
                 containers=self.containers,
                 remover=self.remover,
+                resolve=self.shipped.resolve,
                 catalogue=self.catalogue,
                 layers=self.layers,
                 images=self.images,
@@ -185,6 +189,7 @@ class Installation:
             await self.runtime.open()
             await self.teams.load()
             await self.catalogue.load(self.settings)
+            await self.shipped.adopt_all()
             await self.builds.load()
             watchers = Tasks()
             watchers.supervise(self.reconciler.watch, "watching the engine")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -66,6 +67,7 @@ class SandboxService:
         settings: Settings,
         *,
         store: Store,
+        resolve: Callable[[str, str], Awaitable[Template]],
         catalogue: Catalogue,
         registry: Registry,
         containers: Containers,
@@ -78,6 +80,7 @@ class SandboxService:
     ) -> None:
         self._settings = settings
         self._store = store
+        self._resolve = resolve
         self._catalogue = catalogue
         self._registry = registry
         self._containers = containers
@@ -111,7 +114,7 @@ class SandboxService:
             and (made := await self._find_made(wanted.idempotency, wanted.team)) is not None
         ):
             return made
-        template = self._catalogue.resolve(wanted.template, wanted.team)
+        template = await self._resolve(wanted.template, wanted.team)
         self.check_timeout(wanted.timeout_s)
         sandbox = await self.creator.create(template, _specify(wanted, template))
         self._catalogue.note_use(template.id)

@@ -23,7 +23,7 @@ from sandlot_server.pool import Pool
 from sandlot_server.registry import Entry, Registry
 from sandlot_server.runtime.base import Runtime
 from sandlot_server.settings import Settings
-from sandlot_server.templates import BASE_ID, Catalogue
+from sandlot_server.templates import Catalogue, is_built_in
 
 MAX_FORKS = 100
 
@@ -129,7 +129,7 @@ class Snapshots:
             return new_template_id(), (), DEFAULT_TAG
         own, tag = parse_own_name(name, team)
         known = self._catalogue.find_id(own, team)
-        if known == BASE_ID:
+        if is_built_in(known):
             raise InvalidRequest(f"Invalid name: '{own}' is the name of a built-in template")
         if known is not None and not self._catalogue.is_of(known, team):
             raise InvalidRequest(f"Invalid name: '{own}' is the id of a template of another team")

@@ -12,7 +12,7 @@ from sandlot_server.models import DEFAULT_TAG, SandboxState, now
 from sandlot_server.names import parse_own_name, parse_reference
 from sandlot_server.pool import Pool
 from sandlot_server.registry import Registry
-from sandlot_server.templates import BASE_ID, Catalogue
+from sandlot_server.templates import Catalogue, is_built_in
 
 
 class TemplateService:
@@ -33,7 +33,7 @@ class TemplateService:
         parse_own_name(target, team)
         name, tag = parse_reference(target)
         template_id = self._catalogue.find_id(name, team)
-        if template_id == BASE_ID or (template_id and not self._catalogue.is_of(template_id, team)):
+        if is_built_in(template_id) or (template_id and not self._catalogue.is_of(template_id, team)):
             raise Forbidden(f"You don't have access to sandbox template '{name}'")
         template = self._catalogue.find(template_id, tag or DEFAULT_TAG) if template_id else None
         if template is None:
@@ -61,7 +61,7 @@ class TemplateService:
         """
         name, _ = parse_reference(reference)
         template_id = self._catalogue.find_id(name, team) or name
-        if template_id == BASE_ID:
+        if is_built_in(template_id):
             raise InvalidRequest("the base template is built in and cannot be deleted")
         if not self._builds.has_template(template_id):
             raise NotFound(f"template '{name}' not found")

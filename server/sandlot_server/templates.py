@@ -13,6 +13,8 @@ from sandlot_server.settings import Settings
 from sandlot_server.store.base import Store
 
 BASE_ID = "base"
+RECIPES = {"code-interpreter-v1": "code-interpreter"}
+"""Templates that come with Sandlot, whose ids are their names, and the folders of docker/ with their recipes."""
 BASE_NAMES = ("base", "e2bdev/base")
 BUILD_NAMESPACE = uuid.UUID("6f2c1a52-3b0e-4a53-9b6e-0d6c2f2f8a11")
 
@@ -78,7 +80,7 @@ class Catalogue:
 
     def is_of(self, template_id: str, team: str) -> bool:
         """Whether a template is a team's own, or everybody's since it is built in."""
-        return template_id == BASE_ID or any(one.team == team for one in self.list_of(template_id))
+        return is_built_in(template_id) or any(one.team == team for one in self.list_of(template_id))
 
     def find(self, template_id: str, tag: str = DEFAULT_TAG) -> Template | None:
         """Return what a template is under a tag."""
@@ -129,6 +131,11 @@ class Catalogue:
         }
         self._names = {name: known for name, known in self._names.items() if known != template.id}
         self._names.update(dict.fromkeys(template.names, template.id))
+
+
+def is_built_in(template_id: str | None) -> bool:
+    """Whether a template is Sandlot's own: everybody's to use, and nobody's to change."""
+    return template_id == BASE_ID or template_id in RECIPES
 
 
 def make_base(settings: Settings) -> Template:

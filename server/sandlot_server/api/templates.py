@@ -21,7 +21,7 @@ from sandlot_server.listing import Cursor, decode_token, encode_token
 from sandlot_server.models import DEFAULT_TAG, Template
 from sandlot_server.names import parse_own_name, parse_reference, parse_tag, show_name
 from sandlot_server.template_service import TemplateService
-from sandlot_server.templates import BASE_ID, Catalogue
+from sandlot_server.templates import BASE_ID, Catalogue, is_built_in
 
 router = APIRouter(dependencies=[Depends(require_key)])
 
@@ -238,7 +238,7 @@ def _require(request: Request, reference: str) -> str:
 def _require_own(request: Request, reference: str) -> str:
     """The id of a template that the team may change; raises Forbidden for another team's and a built-in one."""
     template_id = _require(request, reference)
-    if template_id == BASE_ID:
+    if is_built_in(template_id):
         raise Forbidden(f"You don't have access to sandbox template '{reference}'")
     parse_own_name(reference, read_team(request))
     return template_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -42,6 +42,7 @@ class Tools:
     runtime: Runtime
     containers: Containers
     remover: Remover
+    resolve: Callable[[str, str], Awaitable[Template]]
     catalogue: Catalogue
     layers: LayerCache
     images: Images
@@ -105,7 +106,7 @@ class Job:
 
     async def _begin_with_template(self, reference: str) -> Position:
         try:
-            template = self._tools.catalogue.resolve(reference, self._build.team)
+            template = await self._tools.resolve(reference, self._build.team)
         except (NotFound, Forbidden) as error:
             raise BuildFailed(f"base template '{reference}' not found: {error}") from error
         self._log.add(f"[base] FROM TEMPLATE {reference} [{_short(template.build_id)}]", "base")

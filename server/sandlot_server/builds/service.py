@@ -19,7 +19,7 @@ from sandlot_server.pool import Pool
 from sandlot_server.settings import Settings
 from sandlot_server.store.base import Store
 from sandlot_server.tasks import Tasks
-from sandlot_server.templates import BASE_ID, Catalogue
+from sandlot_server.templates import Catalogue, is_built_in
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Builds:
 
     def _find_template_id(self, name: str, team: str) -> str:
         known = self._catalogue.find_id(name, team)
-        if known == BASE_ID:
+        if is_built_in(known) or is_built_in(name):
             raise Forbidden(f"Alias '{name}' already used: it is the name of a built-in template")
         if known is not None and not self._catalogue.is_of(known, team):
             raise Forbidden(f"Alias '{name}' already used: it is the id of another team's template")

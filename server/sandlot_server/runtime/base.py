@@ -107,6 +107,14 @@ class Capture:
     diff_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """An image and what its recipe says of it."""
+
+    id: str
+    labels: Mapping[str, str]
+
+
 class Runtime(Protocol):
     """Runs containers of one installation; those of others it neither lists nor touches.
 
@@ -175,6 +183,9 @@ class Runtime(Protocol):
 
     async def find_image(self, name: str) -> str | None:
         """Return the id of an image that the engine has under this name; None where it has none."""
+
+    async def describe_image(self, name: str) -> ImageInfo | None:
+        """Return what an image that the engine has under this name says of itself; None where it has none."""
 
     async def pull_image(self, name: str, credentials: Credentials | None) -> None:
         """Get an image from its registry; raises EngineError with what the registry said."""

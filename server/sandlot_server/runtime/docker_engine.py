@@ -20,7 +20,16 @@ from sandlot_server.border.border import Border
 from sandlot_server.border.policy import Policy
 from sandlot_server.build_models import Credentials
 from sandlot_server.errors import ContainerGone, EngineError, EngineUnavailable, IsolationFailed, StuckContainer
-from sandlot_server.runtime.base import Capture, Container, ContainerInfo, ContainerSpec, Notice, Role, Status
+from sandlot_server.runtime.base import (
+    Capture,
+    Container,
+    ContainerInfo,
+    ContainerSpec,
+    ImageInfo,
+    Notice,
+    Role,
+    Status,
+)
 from sandlot_server.runtime.boot_ids import give_boot_id, is_of_this_host
 from sandlot_server.runtime.container_config import (
     BUILD_LABEL,
@@ -195,6 +204,10 @@ class DockerEngine:
     async def find_image(self, name: str) -> str | None:
         """Look the image up."""
         return await self._run(lambda: self._images.find(name))
+
+    async def describe_image(self, name: str) -> ImageInfo | None:
+        """Look at the image's configuration."""
+        return await self._run(lambda: self._images.describe(name))
 
     async def pull_image(self, name: str, credentials: Credentials | None) -> None:
         """Pull, which may take minutes."""

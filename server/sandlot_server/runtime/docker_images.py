@@ -18,7 +18,7 @@ from sandlot_server.build_models import Credentials
 from sandlot_server.errors import DiskFull, EngineError
 from sandlot_server.runtime import layers
 from sandlot_server.runtime.archives import MAX_LAYERS, Layer, iterate_archive, make_image_config
-from sandlot_server.runtime.base import Capture
+from sandlot_server.runtime.base import Capture, ImageInfo
 from sandlot_server.runtime.container_config import INSTALLATION_LABEL, make_copier_config
 from sandlot_server.runtime.docker_disk import count_folders
 
@@ -154,6 +154,14 @@ class ImageMaker:
             return str(self._client.inspect_image(name)["Id"])
         except ImageNotFound:
             return None
+
+    def describe(self, name: str) -> ImageInfo | None:
+        """Return what the image with this name says of itself."""
+        try:
+            found = self._client.inspect_image(name)
+        except ImageNotFound:
+            return None
+        return ImageInfo(found["Id"], found["Config"].get("Labels") or {})
 
     def pull(self, name: str, credentials: Credentials | None) -> None:
         """Get an image from its registry; raises EngineError with what the registry said."""

@@ -17,6 +17,7 @@ from sandlot_server.runtime.base import (
     ContainerInfo,
     ContainerSpec,
     Death,
+    ImageInfo,
     Listening,
     Notice,
     Shortage,
@@ -51,6 +52,7 @@ class MemoryRuntime:
         self.decide: Decide = succeed
         self._start_delay_s = start_delay_s
         self.used_disk: dict[str, int] = {}
+        self.described: dict[str, ImageInfo] = {}
         """Bytes that containers have written, by name."""
         self.free_disk: int | None = None
         self.memory_each = 0
@@ -188,6 +190,11 @@ class MemoryRuntime:
         self.before("find_image", name)
         missing = name.startswith("missing") or (name.startswith(PREFIX) and name[len(PREFIX) :] not in self._images)
         return None if missing else f"id:{name}"
+
+    async def describe_image(self, name: str) -> ImageInfo | None:
+        """Return what `described` says."""
+        self.before("describe_image", name)
+        return self.described.get(name)
 
     async def pull_image(self, name: str, credentials: Credentials | None) -> None:
         """There is no registry."""
