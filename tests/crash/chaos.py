@@ -31,20 +31,24 @@ class Chaos(threading.Thread):
         self._ledger = ledger
         self._halt = stop
         self._restart_engine = restart_engine
+        self._victims: list[Callable[[], None]] = [self._kill_server, self._kill_container]
+        if restart_engine is not None:
+            self._victims.append(self._kill_engine)
+        self._untried: list[Callable[[], None]] = self._random.sample(self._victims, len(self._victims))
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            while not self._halt.wait(self._random.uniform(0.3, LONGEST_WAIT_S)):
+            while not self._halt.wait(self._random.uniform(0.3, LONGEST_WAIT_S)) or self._untried:
                 self._choose()()
         except BaseException as error:  # the verdict has to know: without chaos nothing was tried
             self.error = error
 
     def _choose(self) -> Callable[[], None]:
-        victims: list[Callable[[], None]] = [self._kill_server, self._kill_container, self._kill_container]
-        if self._restart_engine is not None:
-            victims.append(self._kill_engine)
-        return self._random.choice(victims)
+        """Everything once, in any order, so that a short run leaves nothing out; then whatever comes."""
+        if self._untried:
+            return self._untried.pop()
+        return self._random.choice([*self._victims, self._kill_container])
 
     def _kill_server(self) -> None:
         self._server.kill()
@@ -55,6 +59,7 @@ class Chaos(threading.Thread):
     def _kill_container(self) -> None:
         names = list_containers(self._server.installation)
         if not names:
+            self._untried.append(self._kill_container)
             return
         name = self._random.choice(names)
         # Noted before: what is asked of the engine may be done although the answer is lost.
