@@ -161,7 +161,8 @@ class Reconciler:
         for entry in self._registry:
             if entry.state is SandboxState.KILLING:
                 self._remover.dispose(entry)
-            elif entry.state.is_settled and entry.sandbox.container not in alive:
+            elif entry.state is not SandboxState.STARTING and entry.sandbox.container not in alive:
+                # In the middle of an operation too: the note is looked at again once that has come to its end.
                 await self._note_missed_death(entry, ended)
         for name in ended:
             if self._pool.holds(name) and not await self._containers.is_alive(name):
@@ -172,7 +173,7 @@ class Reconciler:
         name = entry.sandbox.container
         if name not in ended:
             self._service.note_death(Death(name, GONE))
-        elif not entry.sandbox.filesystem_only:
+        elif not entry.state.is_settled or not entry.sandbox.filesystem_only:
             self._service.note_death(Death(name, await self._explain(name), stopped=True))
 
     async def _remove_strangers(self, infos: list[ContainerInfo]) -> None:

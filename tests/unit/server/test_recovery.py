@@ -333,6 +333,22 @@ async def test_the_sweep_finds_what_nobody_told(world: World) -> None:
         assert lost.name not in await world.containers()
 
 
+@pytest.mark.parametrize("state", [SandboxState.PAUSING, SandboxState.RESUMING, SandboxState.SNAPSHOTTING])
+async def test_the_sweep_finds_a_death_in_the_middle_of_something(world: World, state: SandboxState) -> None:
+    """Its address may be another's soon: that must not wait for the next sweep."""
+    installation = world.open()
+    async with installation.run():
+        made = await installation.service.create(BASE)
+        entry = installation.registry.get(made.id)
+        assert entry is not None
+        entry.change(state)
+        await world.engine.vanish(made.container)
+        await installation.reconciler.sweep()
+        entry.change(SandboxState.RUNNING)
+        await until(lambda: installation.registry.get(made.id) is None, "the missed death is noted")
+        await finish(installation)
+
+
 async def test_the_sweep_leaves_alone_what_is_only_starting(tmp_path: Path) -> None:
     runtime = MemoryRuntime(start_delay_s=0.2)
     settings = Settings(home=tmp_path, runtime="memory", pool_size=0)
