@@ -49,8 +49,9 @@ def run(seconds: float, seed: int, *, engine: bool) -> list[str]:
             wrong = _let_loose(server, ledger, seconds, seed, engine=engine)
             wrong += check(server, ledger)
             wrong += check_leftovers(server, ledger)
-            if wrong:
-                print(server.read_log(), file=sys.stderr)
+        except BaseException:
+            print(server.read_log(), file=sys.stderr)
+            raise
         finally:
             server.remove()
     print(f"seed {seed}, {seconds:.0f} s: " + ", ".join(f"{name} {n}" for name, n in sorted(ledger.counts.items())))

@@ -61,8 +61,8 @@ def _check_snapshot(snapshot: str, files: dict[str, str]) -> Iterator[str]:
     try:
         with Sandbox.create(snapshot, timeout=60, request_timeout=LOG_S) as sandbox:
             yield from _check_files(sandbox, files)
-    except NotFoundException:
-        yield f"snapshot {snapshot} is gone"
+    except SandboxException as error:
+        yield f"snapshot {snapshot} makes no sandbox: {error}"
 
 
 def check_leftovers(server: LiveServer, ledger: Ledger) -> list[str]:

@@ -15,6 +15,7 @@ import pytest
 from e2b import Sandbox
 
 from support.live import SANDLOT, LiveServer, wait_until
+from support.terminal import Terminal, open_terminal
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(200)]
 
@@ -168,36 +169,11 @@ def test_errors_say_what_to_do(command: Command, server: LiveServer) -> None:
     assert command("shell", "inosuch").returncode == 2
 
 
-class Terminal:
-    """A tmux session of one program."""
-
-    def __init__(self, server: LiveServer, *words: str) -> None:
-        self.name = f"sandlot-{uuid.uuid4().hex[:8]}"
-        own = [f"{name}={value}" for name, value in server.environment.items() if name.startswith("SANDLOT_")]
-        shown = " ".join([*own, str(SANDLOT), *words])
-        self.ask("new-session", "-d", "-s", self.name, "-x", "100", "-y", "30", f"{shown}; echo left with $?; sleep 60")
-
-    def ask(self, *words: str) -> str:
-        return subprocess.run(["tmux", *words], capture_output=True, text=True, check=True, timeout=20).stdout
-
-    def type(self, text: str, *keys: str) -> None:
-        self.ask("send-keys", "-t", self.name, "-l", text)
-        self.ask("send-keys", "-t", self.name, *(keys or ("Enter",)))
-
-    def press(self, key: str) -> None:
-        self.ask("send-keys", "-t", self.name, key)
-
-    def shows(self, text: str) -> bool:
-        return text in self.ask("capture-pane", "-p", "-t", self.name)
-
-
 @pytest.fixture
 def terminal(server: LiveServer, sandbox: Sandbox) -> Iterator[Terminal]:
-    if shutil.which("tmux") is None:
-        subprocess.run(["apt-get", "install", "-y", "-qq", "tmux"], check=True, capture_output=True, timeout=120)
-    terminal = Terminal(server, "shell", sandbox.sandbox_id)
-    yield terminal
-    terminal.ask("kill-session", "-t", terminal.name)
+    own = {name: value for name, value in server.environment.items() if name.startswith("SANDLOT_")}
+    with open_terminal(own, SANDLOT, "shell", sandbox.sandbox_id) as terminal:
+        yield terminal
 
 
 def test_a_shell_in_a_terminal(terminal: Terminal) -> None:

@@ -87,7 +87,8 @@ def telling_errors() -> Iterator[None]:
 def _choose_error(told: str) -> type[EngineError]:
     if "is not running" in told:
         return ContainerGone
-    return StuckContainer if told.startswith("task ") and told.endswith(": already exists") else EngineError
+    is_stuck = (told.endswith(": already exists") and told.startswith("task ")) or told == "id already in use"
+    return StuckContainer if is_stuck else EngineError
 
 
 class DockerEngine:
