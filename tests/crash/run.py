@@ -49,6 +49,8 @@ def run(seconds: float, seed: int, *, engine: bool) -> list[str]:
             wrong = _let_loose(server, ledger, seconds, seed, engine=engine)
             wrong += check(server, ledger)
             wrong += check_leftovers(server, ledger)
+            if wrong:
+                print(server.read_log(), file=sys.stderr)
         except BaseException:
             print(server.read_log(), file=sys.stderr)
             raise
