@@ -29,6 +29,10 @@ def sandlot(server: LiveServer, *arguments: str | Path) -> subprocess.CompletedP
     )
 
 
+def list_names(server: LiveServer) -> list[list[str]]:
+    return [one["names"] for one in json.loads(sandlot(server, "templates", "--json").stdout)]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "Dockerfile").write_text(DOCKERFILE)
@@ -43,8 +47,9 @@ def test_build_list_use_delete(server: LiveServer, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "[builder 3/6] COPY . /srv/app" in done.stderr
     assert "built sandlot/web in" in done.stderr
-    listed = json.loads(sandlot(server, "templates", "--json").stdout)
-    assert [one["names"] for one in listed] == [["sandlot/web"], ["sandlot/base", "e2bdev/base"]]
+    # Templates that come with Sandlot may be listed as well, where their images are.
+    before = list_names(server)
+    assert ["sandlot/web"] in before
     sandbox = sandlot(server, "create", "web:v1").stdout.strip()
     shown = sandlot(server, "exec", sandbox, "--", "sh", "-c", "./run.sh; curl -s localhost:8000/run.sh")
     assert shown.stdout.splitlines() == ["it runs", "#!/bin/sh", "echo it runs"]
@@ -54,7 +59,7 @@ def test_build_list_use_delete(server: LiveServer, folder: Path) -> None:
     deadline = time.monotonic() + 20
     while sandlot(server, "template", "delete", "web").returncode != 0:
         assert time.monotonic() < deadline
-    assert [one["template_id"] for one in json.loads(sandlot(server, "templates", "--json").stdout)] == ["base"]
+    assert list_names(server) == [names for names in before if names != ["sandlot/web"]]
 
 
 def test_what_fails_is_told_with_its_step(server: LiveServer, folder: Path) -> None:
