@@ -38,7 +38,8 @@ class Terminal:
 def open_terminal(environment: Mapping[str, str], *words: object) -> Iterator[Terminal]:
     """Run a program in a terminal of 100 columns and 30 lines; at its end the screen says `left with` and its code."""
     if shutil.which("tmux") is None:
-        subprocess.run(["apt-get", "install", "-y", "-qq", "tmux"], check=True, capture_output=True, timeout=120)
+        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "tmux"]):
+            subprocess.run(command, check=True, capture_output=True, timeout=120)
     terminal = Terminal(f"sandlot-{uuid.uuid4().hex[:8]}")
     settings = [f"{name}={shlex.quote(value)}" for name, value in environment.items()]
     shown = " ".join(["env", *settings, *(shlex.quote(str(word)) for word in words)])
