@@ -33,6 +33,9 @@ def _builds(request: Request) -> Builds:
 async def request_build(request: Request) -> Response:
     """Register a build."""
     body = await read_body(request, build_schemas.BuildRequest)
+    identity: Identity = request.app.state.identity
+    if body.teamID not in (None, identity.find_team_id(read_team(request))):
+        raise Forbidden(f"You don't have access to team '{body.teamID}'")
     name, tags = body.parse_name(read_team(request))
     build = await _builds(request).request(
         name, tags, read_team(request), cpu_count=body.cpuCount, memory_mb=body.memoryMB

@@ -30,6 +30,8 @@ from sandlot_server.templates import BASE_NAMES, Catalogue
 log = logging.getLogger(__name__)
 
 PROVISION = (files("sandlot_server.builds") / "provision.sh").read_text()
+OWN_IMAGES = "sandlot/build-"
+"""Images of templates and layers, of all teams: who may use one is a matter of its template."""
 DEFAULT_READY = "sleep 20"
 """What E2B waits for when there is a start command and no ready command."""
 
@@ -96,6 +98,8 @@ class Job:
         if self._plan.from_template is not None:
             return await self._begin_with_template(self._plan.from_template)
         name = self._plan.from_image or ""
+        if name.startswith(OWN_IMAGES):
+            raise BuildFailed(f"image '{name}' is what a template is made of here: build from the template instead")
         is_base = name in BASE_NAMES
         image = self._tools.settings.base_image if is_base else name
         image_id = await self._find_image(image)

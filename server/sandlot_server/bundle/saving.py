@@ -15,7 +15,7 @@ from sandlot_server.errors import BundleError
 from sandlot_server.models import Template
 from sandlot_server.settings import Settings
 from sandlot_server.store.sqlite import SqliteStore
-from sandlot_server.templates import Catalogue
+from sandlot_server.templates import Catalogue, is_built_in
 
 SERVER_IMAGES = ("sandlot/server", "sandlot/server-base")
 INSTALLERS = ("pip", "setuptools", "wheel", "uv>=0.9,<1", "hatchling>=1.27", "editables")
@@ -84,7 +84,8 @@ def _write(
             "agent": {"name": volume.name, "labels": volume.labels},
             "base_image": settings.base_image,
             "images": images,
-            "templates": [templates.encode(one) for one in chosen],
+            # Those that come with Sandlot are known by their images.
+            "templates": [templates.encode(one) for one in chosen if not is_built_in(one.id)],
         }
     )
 

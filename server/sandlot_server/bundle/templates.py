@@ -10,7 +10,7 @@ from sandlot_server.errors import BundleError, Forbidden, NotFound
 from sandlot_server.models import DEFAULT_TEAM, Template
 from sandlot_server.runtime.base import Runtime
 from sandlot_server.store.rows import decode_context, decode_start, decode_time, encode_time
-from sandlot_server.templates import BASE_ID, Catalogue
+from sandlot_server.templates import BASE_ID, Catalogue, is_built_in
 
 
 def pick(catalogue: Catalogue, references: Iterable[str]) -> list[Template]:
@@ -52,6 +52,8 @@ def decode(fields: dict[str, Any]) -> Template:
 async def adopt(templates: Iterable[Template], *, runtime: Runtime, catalogue: Catalogue) -> None:
     """Take over templates whose images are on the engine; raises BundleError when one is missing."""
     for template in templates:
+        if is_built_in(template.id):
+            raise BundleError(f"template {template.id} is built in and cannot be brought along")
         if await runtime.find_image(template.image) is None:
             raise BundleError(f"image {template.image} of template {template.id} is not on the engine")
         image = await runtime.tag_image(template.image, template.build_id)

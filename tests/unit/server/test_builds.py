@@ -12,6 +12,7 @@ import httpx
 import pytest
 from unit.server.conftest import connect
 
+from sandlot_server.bundle.templates import encode
 from sandlot_server.installation import Installation, open_installation
 from sandlot_server.models import DEFAULT_TEAM, NewSandbox, now
 from sandlot_server.runtime.memory import MemoryRuntime
@@ -271,6 +272,29 @@ async def test_starts_that_are_refused(idle: Installation, api: httpx.AsyncClien
     assert (again.status_code, again.json()["message"]) == (400, "build is not in waiting state")
     unknown = await api.get(f"/templates/{asked['templateID']}/builds/nothing/status")
     assert (unknown.status_code, unknown.json()["message"]) == (400, "Build 'nothing' not found")
+
+
+async def test_a_team_of_ones_own_is_named_or_none(idle: Installation, api: httpx.AsyncClient) -> None:
+    own = idle.identity.find_team_id("sandlot")
+    assert (await ask(api, teamID=own))["aliases"] == ["mine"]
+    refused = await api.post("/v3/templates", json={"name": "mine", "teamID": "another"})
+    assert (refused.status_code, "another" in refused.json()["message"]) == (403, True)
+
+
+async def test_images_of_templates_are_no_base(idle: Installation, api: httpx.AsyncClient) -> None:
+    status = await build(api, fromImage="sandlot/build-123:456")
+    assert (status["reason"]["step"], "build from the template" in status["reason"]["message"]) == ("base", True)
+
+
+@pytest.mark.parametrize("body", [b"no json", b"{}", b"[1]", b'[{"id": "x"}]'])
+async def test_descriptions_of_templates_that_are_none(api: httpx.AsyncClient, body: bytes) -> None:
+    assert (await api.post("/_sandlot/templates", content=body)).status_code == 400
+
+
+async def test_a_built_in_template_is_not_brought_along(idle: Installation, api: httpx.AsyncClient) -> None:
+    described = encode(idle.catalogue.resolve("base", "sandlot"))
+    refused = await api.post("/_sandlot/templates", json=[described])
+    assert (refused.status_code, "built in" in refused.json()["message"]) == (400, True)
 
 
 async def test_the_base_template_stays_what_it_is(idle: Installation, api: httpx.AsyncClient) -> None:
