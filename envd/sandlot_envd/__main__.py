@@ -23,6 +23,8 @@ def main() -> None:
     hide_memory()
     token = os.environ.pop("SANDLOT_CONTROL_TOKEN", None)
     port = os.environ.pop("SANDLOT_ENVD_PORT", None)
+    # Not for us: whoever looks at processes from outside the sandbox reads it.
+    os.environ.pop("SANDLOT_CONTAINER", None)
     if nameserver := os.environ.pop("SANDLOT_NAMESERVER", None):
         _use_nameserver(nameserver)
 

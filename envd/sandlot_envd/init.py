@@ -6,13 +6,13 @@ import contextlib
 import errno
 import os
 
-from sandlot_envd.auth import equals
+from sandlot_envd.auth import check_control_token, equals
 from sandlot_envd.errors import BadRequest, Unauthenticated, Unimplemented
 from sandlot_envd.fields import read_text
 from sandlot_envd.http import Request, Response, Routes, answer_error, answer_json
 from sandlot_envd.state import AgentState
 from sandlot_envd.timestamps import parse_timestamp
-from sandlot_protocol.http import BOOT_ID_FILE, ENVD_VERSION
+from sandlot_protocol.http import BOOT_ID_FILE, CONTROL_TOKEN_HEADER, ENVD_VERSION
 
 RUN_DIR = "/run/e2b"
 KNOWN = frozenset(
@@ -40,6 +40,12 @@ def routes(state: AgentState) -> Routes:
         return response
 
     async def health(request: Request) -> Response:
+        if CONTROL_TOKEN_HEADER in request.headers:
+            # The control plane asks for the agent of one container, and may have reached another at its address.
+            try:
+                check_control_token(state, request.headers)
+            except Unauthenticated as error:
+                return answer_error(error)
         return Response(204, headers={"Cache-Control": "no-store"})
 
     async def envs(request: Request) -> Response:

@@ -88,6 +88,23 @@ class Freezer:
             Event.RESUMED, entry.sandbox.id, f"resumed{' by a fresh boot' if afresh else ''}", mode=mode
         )
 
+    async def agree(self, entry: Entry) -> None:
+        """Make a settled sandbox's container stand still or go on, as the sandbox is said to; raises EngineError.
+
+        An engine that is killed in the middle may have done what was then counted as failed.
+        """
+        was, name = entry.state, entry.sandbox.container
+        # Not saved: what is saved is what the container comes to.
+        entry.change(SandboxState.PAUSING if was is SandboxState.PAUSED else SandboxState.RESUMING)
+        try:
+            if was is SandboxState.RUNNING:
+                await self._tell_unfreeze(entry)
+            else:
+                await (self._runtime.halt(name) if entry.sandbox.filesystem_only else self._runtime.pause(name))
+        finally:
+            entry.change(was)
+        log.warning("the container of %s did not know that the sandbox is %s", entry.sandbox.id, was)
+
     async def push_out(self, entry: Entry) -> None:
         """Let a paused sandbox take up no memory, where the host has swap."""
         try:

@@ -164,10 +164,21 @@ class Reconciler:
             elif entry.state is not SandboxState.STARTING and entry.sandbox.container not in alive:
                 # In the middle of an operation too: the note is looked at again once that has come to its end.
                 await self._note_missed_death(entry, ended)
+            else:
+                await self._agree(entry, infos)
         for name in ended:
             if self._pool.holds(name) and not await self._containers.is_alive(name):
                 self._pool.forget(name)
         await self._remove_strangers(infos)
+
+    async def _agree(self, entry: Entry, infos: list[ContainerInfo]) -> None:
+        status = next((info.status for info in infos if info.name == entry.sandbox.container), None)
+        told = {SandboxState.RUNNING: Status.PAUSED, SandboxState.PAUSED: Status.RUNNING}.get(entry.state)
+        if status is not None and status is told:
+            try:
+                await self._freezer.agree(entry)
+            except SandlotError as error:
+                log.warning("%s and its container could not be brought together: %s", entry.sandbox.id, error)
 
     async def _note_missed_death(self, entry: Entry, ended: set[str]) -> None:
         name = entry.sandbox.container
@@ -193,9 +204,11 @@ class Reconciler:
     async def run(self) -> None:
         """Sweep now and then until cancelled."""
         while True:
-            await self._wait()
+            is_back = await self._wait()
             try:
                 await self.sweep()
+                if is_back:
+                    await self._end_leftovers()
                 await self._catalogue.save_uses()
                 await self._builds.forget()
                 await self._images.collect()
@@ -205,12 +218,18 @@ class Reconciler:
             except SandlotError as error:
                 log.warning("store and engine could not be compared: %s", error)
 
-    async def _wait(self) -> None:
-        """Return when it is time to sweep."""
+    async def _wait(self) -> bool:
+        """Return when it is time to sweep, and whether that is because the engine listens again."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SWEEP_S):
                 await self._may_have_missed.wait()
+        is_back = self._may_have_missed.is_set()
         self._may_have_missed.clear()
+        return is_back
+
+    async def _end_leftovers(self) -> None:
+        for name in await self._runtime.end_leftovers():
+            log.warning("%s was ended: it ran on without the engine's knowledge", name)
 
     async def watch(self) -> None:
         """Follow what happens to containers until cancelled, through any number of restarts of the engine."""

@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass
@@ -32,6 +33,8 @@ class Ledger:
         self.snapshots: dict[str, dict[str, str]] = {}
         """Snapshot ids, with the files that are promised to be in them."""
         self.killed_containers: set[str] = set()
+        self.killed_sandboxes: set[str] = set()
+        """Those that lived in a killed container at that moment, whichever it was when they were made."""
         self.counts: Counter[str] = Counter()
 
     def count(self, what: str) -> None:
@@ -46,14 +49,27 @@ class Ledger:
             self.promises[sandbox_id] = promise
         return promise
 
+    def note_kill(self, container: str) -> None:
+        """A container may be killed now, or was; call before and after, since a sandbox may move in between."""
+        with self._lock:
+            self.killed_containers.add(container)
+            row = self._ask("SELECT id FROM sandboxes WHERE container = ?", container)
+            if row:
+                self.killed_sandboxes.add(row[0])
+
+    def was_killed(self, promise: Promise) -> bool:
+        """Whether the end of this sandbox was ours."""
+        return promise.sandbox_id in self.killed_sandboxes or promise.container in self.killed_containers
+
     def find_container(self, sandbox_id: str) -> str | None:
         """The container that the server's own database names; None for a sandbox that it does not know (any more)."""
-        uri = f"file:{self._database}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True, timeout=5)) as db:
-            row = db.execute("SELECT container FROM sandboxes WHERE id = ?", (sandbox_id,)).fetchone()
+        row = self._ask("SELECT container FROM sandboxes WHERE id = ?", sandbox_id)
         return row[0] if row else None
 
     def count_rows(self) -> int:
         """How many sandboxes the server's database knows."""
+        return int(self._ask("SELECT count(*) FROM sandboxes")[0])
+
+    def _ask(self, question: str, *values: str) -> Any:
         with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=5)) as db:
-            return int(db.execute("SELECT count(*) FROM sandboxes").fetchone()[0])
+            return db.execute(question, values).fetchone()

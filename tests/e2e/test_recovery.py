@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import docker
 import pytest
+from docker.models.containers import Container
 from e2b import Sandbox
 
 from support import engine
@@ -175,3 +177,29 @@ def test_another_installation_is_never_touched(
     assert engine.find_leftovers(client, installation) == []
     assert mine.commands.run("echo well").stdout == "well\n"
     assert mine.kill()
+
+
+def test_what_a_killed_engine_has_forgotten_is_ended(server: LiveServer, client: docker.DockerClient) -> None:
+    """A container stands in for one that the engine takes for removed: of its name the engine knows nothing."""
+    known = Sandbox.create(timeout=300, **server.options)
+    variable = {"SANDLOT_CONTAINER": f"sandlot-{server.installation}-forgotten"}
+    other = {"SANDLOT_CONTAINER": "sandlot-anothers-forgotten"}
+    image = os.environ["SANDLOT_BASE_IMAGE"]
+    forgotten, foreign = (
+        client.containers.run(image, ["sleep", "300"], environment=environment, detach=True)
+        for environment in (variable, other)
+    )
+    try:
+        server.kill()
+        server.start()
+        wait_until(lambda: not _runs(forgotten), "the forgotten one is ended")
+        assert _runs(foreign)
+        assert Sandbox.connect(known.sandbox_id, **server.options).commands.run("echo on").stdout == "on\n"
+    finally:
+        for container in (forgotten, foreign):
+            container.remove(force=True)
+
+
+def _runs(container: Container) -> bool:
+    container.reload()
+    return bool(container.status == "running")

@@ -137,7 +137,10 @@ class Runtime(Protocol):
         """End the container and remove all that belongs to it; nothing happens when there is none."""
 
     async def pause(self, name: str) -> None:
-        """Stop every process of the container where it is; raises ContainerGone when it has ended."""
+        """Stop every process of the container where it is, if it is not paused already.
+
+        Raises ContainerGone when it has ended.
+        """
 
     async def push_out(self, name: str) -> int:
         """Move the memory of a paused container to the host's swap; return the bytes that have left.
@@ -146,7 +149,7 @@ class Runtime(Protocol):
         """
 
     async def unpause(self, name: str) -> None:
-        """Let a paused container go on; raises ContainerGone when it has ended."""
+        """Let a paused container go on, if it does not run already; raises ContainerGone when it has ended."""
 
     async def halt(self, name: str) -> None:
         """End every process of the container, but keep its files; raises ContainerGone when there is none."""
@@ -198,6 +201,12 @@ class Runtime(Protocol):
 
     async def remove_image(self, build_id: str) -> None:
         """Remove an image made here, once no container needs it; nothing happens when there is none."""
+
+    async def end_leftovers(self) -> list[str]:
+        """End what runs on of containers that the engine counts as ended or removed, and return their names.
+
+        An engine that was killed can leave such. One that is being started while this is called stays.
+        """
 
     async def explain_end(self, name: str) -> str:
         """Return why process 1 of a container that has ended did so; raises ContainerGone when there is none."""

@@ -64,6 +64,7 @@ def make_config(spec: ContainerSpec, placement: Placement) -> dict[str, Any]:
         # The image's own preload would go into the agent; the agent gives it back to what it starts.
         "Env": [
             "LD_PRELOAD=",
+            f"SANDLOT_CONTAINER={spec.name}",
             f"SANDLOT_CONTROL_TOKEN={spec.control_token}",
             f"SANDLOT_NAMESERVER={placement.gateway}",
         ],
@@ -148,6 +149,30 @@ def make_copier_config(installation: str, image: str, agent_volume: str, folder:
             # Seeing xattrs named trusted.* takes SYS_ADMIN.
             "CapAdd": ["DAC_READ_SEARCH", "SYS_ADMIN"],
             "LogConfig": {"Type": "none"},
+            "Mounts": mounts,
+        },
+    }
+
+
+def make_watchman_config(installation: str, image: str, agent_volume: str, command: list[str]) -> dict[str, Any]:
+    """A container that runs a program of ours among the processes of the engine's host, and may end them."""
+    mounts = [
+        {"Type": "bind", "Source": "/sys/fs/cgroup", "Target": "/sys/fs/cgroup"},
+        {"Type": "volume", "Source": agent_volume, "Target": AGENT_PATH, "ReadOnly": True},
+    ]
+    return {
+        "Image": image,
+        "User": "0:0",
+        "Entrypoint": [AGENT_PYTHON, "-I", "-S", "-B", "-c", *command],
+        "Cmd": [],
+        "Env": ["LD_PRELOAD="],
+        "Labels": {INSTALLATION_LABEL: installation, ROLE_LABEL: str(Role.TOOL)},
+        "HostConfig": {
+            "PidMode": "host",
+            "NetworkMode": "none",
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "CapAdd": ["KILL", "SYS_PTRACE"],
             "Mounts": mounts,
         },
     }

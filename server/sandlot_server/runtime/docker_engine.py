@@ -44,6 +44,7 @@ from sandlot_server.runtime.container_config import (
 from sandlot_server.runtime.docker_disk import DiskMeter
 from sandlot_server.runtime.docker_events import EventStream, explain
 from sandlot_server.runtime.docker_images import ImageMaker
+from sandlot_server.runtime.docker_leftovers import Leftovers
 from sandlot_server.runtime.firewall import Firewall, Place
 from sandlot_server.runtime.swap import SwapOut, can_push, find_group, read_swap
 from sandlot_server.settings import Settings
@@ -108,6 +109,7 @@ class DockerEngine:
         self._one_push = asyncio.Semaphore(1)
         self._disk = DiskMeter(lambda: self._engine)
         self._border: Border | None = None
+        self._leftovers = Leftovers(lambda: self._engine, installation, settings.base_image)
         self._images = ImageMaker(
             lambda: self._engine,
             installation,
@@ -145,7 +147,7 @@ class DockerEngine:
 
     async def pause(self, name: str) -> None:
         """Freeze the container's cgroup."""
-        await self._run(lambda: self._engine.pause(name))
+        await self._run(lambda: self._pause(name))
 
     async def push_out(self, name: str) -> int:
         """Let the kernel reclaim the container's memory, one container after the other."""
@@ -225,6 +227,12 @@ class DockerEngine:
     async def remove_image(self, build_id: str) -> None:
         """Remove the tag, and with it all that only it needs."""
         await self._run(lambda: self._images.remove(build_id), slow=True)
+
+    async def end_leftovers(self) -> list[str]:
+        """Look at all processes of the engine's host, from a container."""
+        assert self._placement is not None, "open() comes first"
+        volume = self._placement.agent_volume
+        return await self._run(lambda: self._leftovers.end(volume), slow=True)
 
     async def explain_end(self, name: str) -> str:
         """Return what the engine noted of the end."""
@@ -383,9 +391,21 @@ class DockerEngine:
         finally:
             self._swap.stop(name)
 
+    def _pause(self, name: str) -> None:
+        try:
+            self._engine.pause(name)
+        except APIError as error:
+            if "is already paused" not in str(error.explanation):
+                raise
+
     def _unpause(self, name: str) -> None:
         self._swap.stop(name)
-        self._engine.unpause(name)
+        try:
+            self._engine.unpause(name)
+        except APIError as error:
+            if "is not paused" not in str(error.explanation):
+                raise
+            self._inspect_running(name)  # the same is said of one that has ended
 
     def _remove(self, name: str) -> None:
         self._swap.stop(name)

@@ -46,6 +46,13 @@ async def test_a_preflight_needs_no_token(own_agent: Agent) -> None:
 
 
 @pytest.mark.usefixtures("_boxable")
+async def test_health_is_everybodys_but_a_control_token_is_looked_at(agent: Agent) -> None:
+    """Two containers at one address: the control plane must not take one for the other."""
+    assert (await agent.request("GET", "/health")).status == 204
+    assert (await agent.control("GET", "/health")).status == 204
+    assert (await agent.request("GET", "/health", headers={"X-Sandlot-Control": "another's"})).status == 401
+
+
 async def test_without_a_control_token_the_access_token_guards_itself() -> None:
     with run_agent(control_token=None) as agent:
 

@@ -202,6 +202,29 @@ async def test_deaths_that_were_missed_are_found_once_the_engine_is_back(world: 
         await until(lambda: installation.service.get(made.id).filesystem_only, "the loss is noted")
 
 
+@pytest.mark.parametrize("memory", [True, False])
+async def test_what_an_engine_did_without_saying_so_is_put_right(world: World, memory: bool) -> None:
+    installation = world.open()
+    async with installation.run():
+        running, paused = [await installation.service.create(BASE) for _ in range(2)]
+        await installation.service.pause(paused.id, memory=memory)
+        # As seen with an engine that is killed in the middle of both: each was counted as failed.
+        await world.engine.pause(running.container)
+        await (world.engine.unpause if memory else world.engine.boot)(paused.container)
+        world.engine.lose_watchers()
+
+        async def agree() -> bool:
+            stopped = Status.PAUSED if memory else Status.EXITED
+            return await world.containers() == {running.container: Status.RUNNING, paused.container: stopped}
+
+        async with asyncio.timeout(5):
+            while not await agree():
+                await asyncio.sleep(0.01)
+        assert installation.service.get(running.id).state is SandboxState.RUNNING
+        assert installation.service.get(paused.id).state is SandboxState.PAUSED
+        await installation.service.resume(paused.id, 60)
+
+
 async def test_a_shortage_of_memory_is_told(world: World) -> None:
     installation = world.open()
     async with installation.run():
