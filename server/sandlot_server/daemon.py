@@ -127,10 +127,18 @@ def read_log(home: Path, lines: int = 20) -> str:
 
 
 def stop(home: Path) -> bool:
-    """Ask the server of `home` to end and wait for it; False when none ran. Raises DaemonError when it stays."""
+    """Ask the server of `home` to end and wait for it; False when none ran.
+
+    Raises DaemonError when it cannot be asked, or stays.
+    """
     pid = find_pid(home)
     if pid is None:
         return False
+    if pid == 1:
+        raise DaemonError(
+            "the server is the first program of this container, which ends with it: `docker compose stop` ends both, "
+            "and `docker compose run --rm server down` removes what they leave"
+        )
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_S
     while find_pid(home) is not None:

@@ -9,29 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from support.commands import run
 from support.live import LiveServer
+from support.packages import require
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
-
-PACKAGES = {"chromium": "chromium", "certutil": "libnss3-tools"}
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The browser's program, installed where it is missing and this can be done."""
-    missing = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
-    if missing:
-        if os.geteuid() != 0 or shutil.which("apt-get") is None:
-            pytest.skip(f"needs {', '.join(missing)}, and only root on Debian or Ubuntu can install it here")
-        install(missing)
+    require(chromium="chromium", certutil="libnss3-tools")
     return shutil.which("chromium") or pytest.fail("chromium was installed and is not there")
-
-
-def install(packages: list[str]) -> None:
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *packages]):
-        run(["apt-get", *command], Path("/"), environment)
 
 
 def test_applications_and_the_sdk(server: LiveServer, js_dir: Path, chromium: str) -> None:

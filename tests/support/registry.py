@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from support.live import find_free_port, wait_until
+from support.packages import require
 
 PASSWORD = "open sesame"
 SERVICE_ACCOUNT = '{"type":"service_account"}'
@@ -28,8 +28,7 @@ auth: {{htpasswd: {{realm: test, path: {folder}/users}}}}
 @contextmanager
 def run_registry(folder: Path) -> Iterator[str]:
     """Have a registry for the length of a block; yields its address."""
-    if shutil.which("docker-registry") is None:
-        _install()
+    require(docker_registry="docker-registry")
     port = find_free_port()
     (folder / "users").write_text(USERS)
     (folder / "config.yml").write_text(CONFIG.format(folder=folder, port=port))
@@ -40,11 +39,6 @@ def run_registry(folder: Path) -> Iterator[str]:
     finally:
         process.kill()
         process.wait(10)
-
-
-def _install() -> None:
-    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "docker-registry"]):
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=300)
 
 
 def _listens(port: int) -> bool:

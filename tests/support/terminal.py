@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+
+from support.packages import require
 
 
 class Terminal:
@@ -37,9 +38,7 @@ class Terminal:
 @contextmanager
 def open_terminal(environment: Mapping[str, str], *words: object) -> Iterator[Terminal]:
     """Run a program in a terminal of 100 columns and 30 lines; at its end the screen says `left with` and its code."""
-    if shutil.which("tmux") is None:
-        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "tmux"]):
-            subprocess.run(command, check=True, capture_output=True, timeout=120)
+    require(tmux="tmux")
     terminal = Terminal(f"sandlot-{uuid.uuid4().hex[:8]}")
     settings = [f"{name}={shlex.quote(value)}" for name, value in environment.items()]
     shown = " ".join(["env", *settings, *(shlex.quote(str(word)) for word in words)])
