@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import docker
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import ContainerError, DockerException, ImageNotFound
 
 from sandlot_server import daemon
 from sandlot_server.errors import EngineError
@@ -27,6 +27,20 @@ SHOW_AGENT = [
     "-c",
     "import sandlot_envd, sys; print(sys.version.split()[0])",
 ]
+LOOK_UP = ["/opt/sandlot/bin/python3.11", "-I", "-B", "-c"]
+QUERY = """
+import socket, sys
+asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asker.settimeout(1)
+question = bytes.fromhex("2a2a01000001000000000000") + b"\\x06doctor\\x07invalid\\0\\0\\x01\\0\\x01"
+for _ in range(3):
+    asker.sendto(question, (sys.argv[1], 53))
+    try:
+        sys.exit(0 if asker.recv(512)[:2] == b"**" else 1)
+    except TimeoutError:
+        pass
+sys.exit(1)
+"""
 OTHER_NAMES_FIX = "systemd's nss-myhostname: `myhostname` in the `hosts:` line of /etc/nsswitch.conf, before `dns`"
 NAMES_FIXES = {
     "debian": "`apt-get install libnss-myhostname`",
@@ -53,11 +67,14 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield Finding("engine", f"no Docker engine answers ({error})", "install Docker, or run `make up` as root")
         return
     yield Finding("engine", f"Docker {version['Version']}, API {version['ApiVersion']}, {version['Arch']}")
+    pid = daemon.find_pid(settings.home)
     try:
         yield _check_base(client, settings)
         yield _check_agent(client, settings)
         yield _check_disk(client)
         yield examine_swap()
+        if pid is not None:
+            yield _check_gateway(client, settings)
     finally:
         client.close()
     yield _check_port(settings)
@@ -92,6 +109,28 @@ def _check_agent(client: docker.DockerClient, settings: Settings) -> Finding:
             "agent", f"does not start from {name}: {error}", f"`docker volume rm {name}`, then `make images`"
         )
     return Finding("agent", f"{name}, Python {said.decode().strip()}")
+
+
+def _check_gateway(client: docker.DockerClient, settings: Settings) -> Finding:
+    """Ask the running server's resolver from where the sandboxes are: the host's own firewall may be in between."""
+    network = f"sandlot-{(settings.home / 'installation').read_text().strip()}"
+    try:
+        [found] = client.networks.list(names=[f"^{network}$"])
+        gateway = found.attrs["IPAM"]["Config"][0]["Gateway"]
+        bridge = found.attrs["Options"]["com.docker.network.bridge.name"]
+        client.containers.run(
+            settings.base_image,
+            entrypoint=[*LOOK_UP, QUERY, gateway],
+            volumes={settings.agent_volume or find_agent(client.api): {"bind": "/opt/sandlot", "mode": "ro"}},
+            network=network,
+            remove=True,
+        )
+    except ContainerError:
+        fix = f"let its bridge in: `iptables -I INPUT -i {bridge} -j ACCEPT` (Sandlot's own rules still hold)"
+        return Finding("names inside", f"sandboxes do not reach {gateway}: this host's firewall drops it", fix)
+    except (DockerException, EngineError, OSError, ValueError) as error:
+        return Finding("names inside", f"the sandboxes' network cannot be looked at: {error}", "`make down`, `make up`")
+    return Finding("names inside", f"the server's resolver answers sandboxes at {gateway}")
 
 
 def _check_port(settings: Settings) -> Finding:

@@ -172,6 +172,7 @@ class Installation:
             service=self.service,
             images=self.images,
             builds=self.builds,
+            teams=self.teams,
         )
 
     def create_app(self) -> FastAPI:

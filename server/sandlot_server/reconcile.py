@@ -21,6 +21,7 @@ from sandlot_server.removal import Remover
 from sandlot_server.runtime.base import ContainerInfo, Death, Listening, Notice, Role, Runtime, Shortage, Status
 from sandlot_server.sandboxes import SandboxService
 from sandlot_server.store.base import Store
+from sandlot_server.teams import Teams
 from sandlot_server.templates import Catalogue
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Reconciler:
         service: SandboxService,
         images: Images,
         builds: Builds,
+        teams: Teams,
     ) -> None:
         self._runtime = runtime
         self._store = store
@@ -62,6 +64,7 @@ class Reconciler:
         self._service = service
         self._images = images
         self._builds = builds
+        self._teams = teams
         self._may_have_missed = asyncio.Event()
 
     async def recover(self) -> None:
@@ -210,6 +213,7 @@ class Reconciler:
                 if is_back:
                     await self._end_leftovers()
                 await self._catalogue.save_uses()
+                await self._teams.save_uses()
                 await self._builds.forget()
                 await self._images.collect()
                 await self._store.prune(

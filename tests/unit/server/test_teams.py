@@ -18,8 +18,10 @@ from sandlot_server.api import unbuilt
 from sandlot_server.app import run_server
 from sandlot_server.identity import load_identity
 from sandlot_server.installation import Installation, open_installation
+from sandlot_server.models import DEFAULT_TEAM
 from sandlot_server.runtime.memory import MemoryRuntime
 from sandlot_server.settings import Settings
+from sandlot_server.store.memory import MemoryStore
 
 
 def connect(installation: Installation, **headers: str) -> httpx.AsyncClient:
@@ -338,6 +340,19 @@ async def test_how_busy_a_team_is_shows_to_itself(
         assert peak.json()["value"] == count
         foreign = other if client is api else api
         assert (await foreign.get(path)).status_code == 403
+
+
+async def test_the_last_use_of_a_key_is_saved_while_the_server_runs(settings: Settings, runtime: MemoryRuntime) -> None:
+    store = MemoryStore()
+    installation = open_installation(settings, runtime=runtime, store=store)
+    async with installation.run():
+        _, value = await installation.teams.add_key(DEFAULT_TEAM, "ci")
+        async with connect(installation, **{"X-API-KEY": value}) as client:
+            assert (await client.get("/sandboxes")).status_code == 200
+        runtime.lose_watchers()  # the engine is back, so the sweep comes now
+        async with asyncio.timeout(5):
+            while (await store.load_keys())[0].last_used is None:
+                await asyncio.sleep(0.01)
 
 
 async def test_teams_keys_and_owners_outlive_the_server(settings: Settings, runtime: MemoryRuntime) -> None:
