@@ -1,0 +1,1 @@
+"""Starts MCP servers that speak over standard input and output, and serves them as one over HTTP."""
