@@ -81,6 +81,7 @@ class Announced(uvicorn.Server):
         self._ready = ready
 
     async def startup(self, sockets: Any = None) -> None:
+        """Listen, and tell it; closes the descriptor either way."""
         await super().startup(sockets)
         if self.started:
             os.write(self._ready, b"1")
