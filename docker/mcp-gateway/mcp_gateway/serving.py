@@ -57,6 +57,7 @@ class Guarded:
         self._wanted = f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; 401 without the token, 404 elsewhere than /mcp."""
         if scope["type"] != "http":
             return
         given = dict(scope["headers"]).get(b"authorization", b"")
