@@ -36,15 +36,8 @@ await sandbox.kill()
 """
 
 
-def read_exports(server: LiveServer) -> dict[str, str]:
-    """What a shell has after eval "$(sandlot env --domain)"."""
-    script = f'eval "$({SANDLOT} env --domain)"; env'
-    shown = subprocess.run(["bash", "-c", script], env=server.environment, capture_output=True, text=True, check=True)
-    return dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
-
-
 def test_python(server: LiveServer) -> None:
-    environment = read_exports(server)
+    environment = server.read_domain_environment()
     assert "E2B_API_URL" not in environment
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
@@ -62,7 +55,7 @@ def resolves(name: str) -> bool:
 
 @pytest.mark.skipif(not resolves("3000-x.e2b.localhost"), reason="Node needs libnss-myhostname to resolve *.localhost")
 def test_javascript(server: LiveServer, js_dir: Path) -> None:
-    environment = {**read_exports(server), "NODE_NO_WARNINGS": "1"}
+    environment = {**server.read_domain_environment(), "NODE_NO_WARNINGS": "1"}
     run(["node", "--input-type=module", "-e", JS_PROGRAM], js_dir, environment)
 
 

@@ -71,6 +71,12 @@ class LiveServer:
         """The same as arguments of an official SDK's methods."""
         return {"api_url": self.url, "sandbox_url": self.url, "api_key": self.key}
 
+    def read_domain_environment(self) -> dict[str, str]:
+        """What a shell has after eval "$(sandlot env --domain)"."""
+        script = f'eval "$({SANDLOT} env --domain)"; env'
+        shown = subprocess.run(["bash", "-c", script], env=self.environment, capture_output=True, text=True, check=True)
+        return dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
+
     @property
     def installation(self) -> str:
         """The id that all containers, networks and firewall rules of this server carry."""

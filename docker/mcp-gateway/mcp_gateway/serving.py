@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
-from typing import Any
+import sys
+import traceback
+from typing import Any, NoReturn
 
 import uvicorn
 from mcp import types
@@ -18,20 +21,41 @@ from starlette.types import Receive, Scope, Send
 from mcp_gateway.configuration import Server
 
 PORT = 50005
+START_S = 50
+"""The SDKs wait a minute for all of them."""
 
 
-async def serve(servers: list[Server], token: str, ready: int) -> None:
-    """Start the servers, write a byte to the descriptor `ready` once they answer, and serve until told to stop."""
+async def serve(servers: list[Server], token: str, announcer: int) -> None:
+    """Start the servers, write `ready` or what is wrong to the descriptor, and serve until told to stop."""
     async with ClientSessionGroup() as group:
+        begun = asyncio.get_running_loop().time()
         for server in servers:
-            await group.connect_to_server(
-                StdioServerParameters(
-                    command="bash", args=["-c", server.run], cwd=server.folder, env=dict(os.environ) | server.env
-                )
-            )
+            await _connect(group, server, announcer, begun + START_S)
         sessions = StreamableHTTPSessionManager(make_gateway(group))
         async with sessions.run():
-            await _listen(Guarded(sessions, token), ready)
+            await _listen(Guarded(sessions, token), announcer)
+
+
+async def _connect(group: ClientSessionGroup, server: Server, announcer: int, deadline: float) -> None:
+    parameters = StdioServerParameters(
+        command="bash", args=["-c", server.run], cwd=server.folder, env={**os.environ, **server.env}
+    )
+    # Not a timeout around the call: what it opens is closed by others, later.
+    late = f"did not answer within {START_S} s"
+    timer = asyncio.get_running_loop().call_at(deadline, _give_up, server, late, announcer)
+    try:
+        await group.connect_to_server(parameters)
+    except BaseException as error:  # one that ends shows as a cancellation
+        traceback.print_exc()
+        _give_up(server, f"did not start ({str(error) or type(error).__name__})", announcer)
+    timer.cancel()
+
+
+def _give_up(server: Server, why: str, announcer: int) -> NoReturn:
+    """What was opened half cannot be closed in order; the end of this process ends what it has started."""
+    os.write(announcer, f"MCP server '{server.name}' {why}: {server.run}".encode())
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def make_gateway(group: ClientSessionGroup) -> McpServer[Any]:
@@ -69,21 +93,21 @@ class Guarded:
             await self._sessions.handle_request(scope, receive, send)
 
 
-async def _listen(app: Guarded, ready: int) -> None:
-    server = Announced(uvicorn.Config(app, host="0.0.0.0", port=PORT, lifespan="off", access_log=False), ready)  # noqa: S104 - the sandbox
-    await server.serve()
+async def _listen(app: Guarded, announcer: int) -> None:
+    config = uvicorn.Config(app, host="0.0.0.0", port=PORT, lifespan="off", access_log=False)  # noqa: S104 - the sandbox
+    await Announced(config, announcer).serve()
 
 
 class Announced(uvicorn.Server):
     """Tells when it listens."""
 
-    def __init__(self, config: uvicorn.Config, ready: int) -> None:
+    def __init__(self, config: uvicorn.Config, announcer: int) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._announcer = announcer
 
     async def startup(self, sockets: Any = None) -> None:
         """Listen, and tell it; closes the descriptor either way."""
         await super().startup(sockets)
         if self.started:
-            os.write(self._ready, b"1")
-        os.close(self._ready)
+            os.write(self._announcer, b"ready")
+        os.close(self._announcer)
