@@ -113,7 +113,7 @@ class Agent:
         try:
             reply = await self._exchange(method, path, body, CALL_S, headers)
         except (OSError, TimeoutError, httptools.HttpParserError) as error:
-            raise AgentError(f"the agent did not answer {path}: {error or type(error).__name__}") from error
+            raise AgentError(f"the agent did not answer {path}: {str(error) or type(error).__name__}") from error
         if reply.status >= 300:
             text = reply.body[:ERROR_TEXT_BYTES].decode(errors="replace")
             raise AgentError(f"the agent refused {path} with {reply.status}: {text}")

@@ -11,7 +11,7 @@ from sandlot_server.activity import KEPT
 from sandlot_server.border.policy import parse_policy
 from sandlot_server.builds.service import Builds
 from sandlot_server.containers import Containers
-from sandlot_server.errors import EngineError, SandlotError
+from sandlot_server.errors import AgentError, ContainerGone, EngineError, EngineUnavailable, SandlotError
 from sandlot_server.freezing import Freezer
 from sandlot_server.images import Images
 from sandlot_server.models import SandboxState, now
@@ -75,6 +75,10 @@ class Reconciler:
             info = infos.pop(sandbox.container, None)
             try:
                 await self._recover(entry, info.status if info else None)
+            except ContainerGone:
+                await self._service.note_stop(entry, await self._explain(sandbox.container))
+            except EngineUnavailable:
+                raise
             except SandlotError as error:
                 await self._remover.kill(entry, f"it could not be taken over after a restart: {error}")
         await self._confine()
@@ -116,7 +120,10 @@ class Reconciler:
             await self._runtime.unpause(name)
         container = await self._runtime.attach(name)
         if entry.state is not SandboxState.RUNNING or status is Status.PAUSED:
-            await self._containers.agent_of(container).unfreeze()
+            try:
+                await self._containers.agent_of(container).unfreeze()
+            except AgentError as error:
+                log.warning("%s runs, but its agent does not answer yet: %s", entry.sandbox.id, error)
         self._registry.place(entry, container)
         await self._store.save_sandbox(entry.change(SandboxState.RUNNING, filesystem_only=False))
         self._service.expiry.schedule(entry.sandbox.id, entry.sandbox.end_at)

@@ -78,7 +78,7 @@ class Shell:
             try:
                 reply = await client.post("/files", params=parameters, headers=headers, content=_read(source))
             except httpx.HTTPError as error:
-                raise AgentError(f"the agent did not take {target}: {error or type(error).__name__}") from error
+                raise AgentError(f"the agent did not take {target}: {str(error) or type(error).__name__}") from error
         if reply.status_code >= 300:
             raise AgentError(f"the agent refused {target} with {reply.status_code}: {reply.text[:500]}")
 
@@ -108,7 +108,7 @@ class Shell:
                 async with aclosing(_read_events(reply)) as events:
                     yield events
         except httpx.HTTPError as error:
-            raise AgentError(f"the agent went away: {error or type(error).__name__}") from error
+            raise AgentError(f"the agent went away: {str(error) or type(error).__name__}") from error
 
 
 def _describe(argv: Sequence[str], context: Context) -> dict[str, Any]:

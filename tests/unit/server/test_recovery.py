@@ -225,6 +225,18 @@ async def test_what_an_engine_did_without_saying_so_is_put_right(world: World, m
         await installation.service.resume(paused.id, 60)
 
 
+async def test_an_agent_that_does_not_answer_yet_is_no_reason_to_end_a_sandbox(world: World) -> None:
+    first = world.open()
+    async with first.run():
+        made = await first.service.create(BASE)
+        await world.engine.pause(made.container)
+    await world.engine.agent(made.container).stop()
+    second = world.open()
+    async with second.run():
+        assert second.service.get(made.id).state is SandboxState.RUNNING
+        assert (await world.containers())[made.container] is Status.RUNNING
+
+
 async def test_a_shortage_of_memory_is_told(world: World) -> None:
     installation = world.open()
     async with installation.run():
