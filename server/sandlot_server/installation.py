@@ -173,6 +173,7 @@ class Installation:
             images=self.images,
             builds=self.builds,
             teams=self.teams,
+            shipped=self.shipped,
         )
 
     def create_app(self) -> FastAPI:

@@ -20,6 +20,7 @@ from sandlot_server.registry import Entry, Registry
 from sandlot_server.removal import Remover
 from sandlot_server.runtime.base import ContainerInfo, Death, Listening, Notice, Role, Runtime, Shortage, Status
 from sandlot_server.sandboxes import SandboxService
+from sandlot_server.shipped import Shipped
 from sandlot_server.store.base import Store
 from sandlot_server.teams import Teams
 from sandlot_server.templates import Catalogue
@@ -52,6 +53,7 @@ class Reconciler:
         images: Images,
         builds: Builds,
         teams: Teams,
+        shipped: Shipped,
     ) -> None:
         self._runtime = runtime
         self._store = store
@@ -65,6 +67,7 @@ class Reconciler:
         self._images = images
         self._builds = builds
         self._teams = teams
+        self._shipped = shipped
         self._may_have_missed = asyncio.Event()
 
     async def recover(self) -> None:
@@ -219,6 +222,7 @@ class Reconciler:
                 await self.sweep()
                 if is_back:
                     await self._end_leftovers()
+                await self._shipped.adopt_all()
                 await self._catalogue.save_uses()
                 await self._teams.save_uses()
                 await self._builds.forget()

@@ -11,6 +11,8 @@ from support.live import SANDLOT, LiveServer
 
 NAME = "brought"
 """The template that comes with the base one; a file server is what it starts."""
+SHIPPED = "httpbin"
+BUILD = Path(__file__).parents[2] / "docker/build.sh"
 
 
 def sandlot(server: LiveServer, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -29,6 +31,7 @@ def save_bundle(server: LiveServer, path: Path) -> None:
         .set_start_cmd("python3 -m http.server 8000", "curl -sf localhost:8000/brought")
     )
     Template.build(template, NAME, cpu_count=1, memory_mb=512, api_url=server.url, api_key=server.key)
-    done = sandlot(server, "bundle", "save", path, NAME, "--no-packages")
+    subprocess.run([BUILD, SHIPPED], check=True, capture_output=True, timeout=200)
+    done = sandlot(server, "bundle", "save", path, NAME, SHIPPED, "--no-packages")
     assert done.returncode == 0, done.stderr
     assert [file.name for file in path.parent.iterdir()] == [path.name]

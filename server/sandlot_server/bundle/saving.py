@@ -15,7 +15,7 @@ from sandlot_server.errors import BundleError
 from sandlot_server.models import Template
 from sandlot_server.settings import Settings
 from sandlot_server.store.sqlite import SqliteStore
-from sandlot_server.templates import Catalogue, is_built_in
+from sandlot_server.templates import RECIPES, Catalogue
 
 SERVER_IMAGES = ("sandlot/server", "sandlot/server-base")
 INSTALLERS = ("pip", "setuptools", "wheel", "uv>=0.9,<1", "hatchling>=1.27", "editables")
@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 async def save(
     settings: Settings, path: Path, references: Sequence[str], *, lock: Path | None, say: Say = lambda text: None
 ) -> None:
-    """Write a bundle with the base template, the agent, and these templates or all.
+    """Write a bundle with the base template, the agent, and these templates or all, shipped ones that are built too.
 
     `lock` names the packages of the server and of the project's tools; None leaves them out. Raises BundleError,
     EngineError, OSError; after a failure there is no file.
@@ -37,7 +37,8 @@ async def save(
     engine = Engine()
     writer = BundleWriter(path)
     try:
-        _write(settings, engine, writer, chosen, lock, say)
+        images = [*_find_images(engine, settings, references), *(one.image for one in chosen)]
+        _write(settings, engine, writer, images, chosen, lock, say)
     finally:
         writer.discard()
         engine.close()
@@ -56,20 +57,35 @@ async def load_catalogue(settings: Settings) -> Catalogue:
     return catalogue
 
 
+def _find_images(engine: Engine, settings: Settings, references: Sequence[str]) -> Iterator[str]:
+    """Images of the base template, of shipped ones and of the server.
+
+    Under every name: docker/build.sh asks for the one that tells the recipe, a server for the one in its settings.
+    """
+    base = engine.find_tags(settings.base_image)
+    if not base:
+        raise BundleError(f"there is no image {settings.base_image}: `make images` makes it")
+    yield from base
+    yield from engine.find_images(SERVER_IMAGES)
+    for name, recipe in RECIPES.items():
+        tags = engine.find_tags(f"sandlot/{recipe}:latest")
+        if not tags and name in references:
+            raise BundleError(f"the image of template '{name}' is not built yet: run docker/build.sh {recipe}")
+        if name in references or not references:
+            yield from tags
+
+
 def _write(
     settings: Settings,
     engine: Engine,
     writer: BundleWriter,
+    found: Sequence[str],
     chosen: Sequence[Template],
     lock: Path | None,
     say: Say,
 ) -> None:
     volume = engine.find_volume(settings.agent_volume)
-    # Under every name: docker/build.sh asks for the one that tells the recipe, a server for the one in its settings.
-    base = engine.find_tags(settings.base_image)
-    if not base:
-        raise BundleError(f"there is no image {settings.base_image}: `make images` makes it")
-    images = list(dict.fromkeys([*base, *engine.find_images(SERVER_IMAGES), *(one.image for one in chosen)]))
+    images = list(dict.fromkeys(found))
     if lock is not None:
         say("packages")
         _add_packages(writer, lock)
@@ -84,8 +100,7 @@ def _write(
             "agent": {"name": volume.name, "labels": volume.labels},
             "base_image": settings.base_image,
             "images": images,
-            # Those that come with Sandlot are known by their images.
-            "templates": [templates.encode(one) for one in chosen if not is_built_in(one.id)],
+            "templates": [templates.encode(one) for one in chosen],
         }
     )
 

@@ -10,22 +10,25 @@ from sandlot_server.errors import BundleError, Forbidden, NotFound
 from sandlot_server.models import DEFAULT_TEAM, Template
 from sandlot_server.runtime.base import Runtime
 from sandlot_server.store.rows import decode_context, decode_start, decode_time, encode_time
-from sandlot_server.templates import BASE_ID, Catalogue, is_built_in
+from sandlot_server.templates import Catalogue, is_built_in
 
 
 def pick(catalogue: Catalogue, references: Iterable[str]) -> list[Template]:
-    """Return what the references mean under all tags, or all templates where there are none; the base one stays out.
+    """Return what the references mean under all tags, or all templates where there are none.
 
+    Those that come with Sandlot stay out: they are known by their images.
     Raises BundleError for a template that does not exist.
     """
-    wanted = set()
+    references, wanted = list(references), set()
     for reference in references:
+        if is_built_in(reference):
+            continue
         try:
             wanted.add(catalogue.resolve(reference, DEFAULT_TEAM).id)
         except (NotFound, Forbidden) as error:
             raise BundleError(str(error)) from error
-    every = {template.id for template in catalogue.list_tags()}
-    return [one for key in sorted(wanted or every) if key != BASE_ID for one in catalogue.list_of(key)]
+    chosen = wanted if references else {template.id for template in catalogue.list_tags()}
+    return [one for key in sorted(chosen) if not is_built_in(key) for one in catalogue.list_of(key)]
 
 
 def encode(template: Template) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import httpx
 from sandlot_server.installation import Installation
 from sandlot_server.runtime.base import ImageInfo
 from sandlot_server.runtime.memory import MemoryRuntime
+from support.polling import until
 
 NAME = "code-interpreter-v1"
 IMAGE = "sandlot/code-interpreter:latest"
@@ -36,6 +37,21 @@ async def test_another_image_is_another_build(installation: Installation, runtim
         assert (template.start.command, template.start.ready) == ("serve", "true")
         builds.append(template.build_id)
     assert builds[0] != builds[1]
+
+
+async def test_an_image_that_is_built_anew_is_seen_by_the_sweep(
+    installation: Installation, runtime: MemoryRuntime
+) -> None:
+    def build_id() -> str | None:
+        template = installation.catalogue.find(NAME)
+        return template.build_id if template is not None else None
+
+    runtime.described[IMAGE] = ImageInfo("sha256:1", {})
+    await installation.shipped.adopt_all()
+    before = build_id()
+    runtime.described[IMAGE] = ImageInfo("sha256:2", {})
+    runtime.lose_watchers()  # the engine is back, so the sweep comes now
+    await until(lambda: build_id() not in (None, before), "the new image is a new build")
 
 
 async def test_nobody_deletes_it(api: httpx.AsyncClient, installation: Installation, runtime: MemoryRuntime) -> None:
