@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 from .config import ApiParams, ConnectionConfig, HttpVersion, ProxyTypes, Username
 from .exceptions import (
     AuthenticationException,
+    BuildException,
+    DockerfileSyntaxError,
     FileNotFoundException,
+    FileUploadException,
     GuestUnresponsiveException,
     InvalidArgumentException,
     NotEnoughSpaceException,
@@ -83,13 +86,32 @@ if TYPE_CHECKING:
     from ._async.io import OutputHandler
     from ._async.paginator import AsyncSandboxPaginator, AsyncSnapshotPaginator
     from ._async.sandbox import AsyncSandbox
+    from ._async.template import AsyncTemplate
     from ._async.watch_handle import AsyncWatchHandle
     from ._sync.file_stream import FileStreamReader
     from ._sync.paginator import SandboxPaginator, SnapshotPaginator
     from ._sync.sandbox import Sandbox
+    from ._sync.template import Template
     from ._sync_support.command_handle import CommandHandle
     from ._sync_support.watch_handle import WatchHandle
+    from .build_logger import default_build_logger
+    from .readiness import ReadyCmd, wait_for_file, wait_for_port, wait_for_process, wait_for_timeout, wait_for_url
     from .signature import get_signature
+    from .template_base import TemplateBase
+    from .template_builder import TemplateBuilder, TemplateClass, TemplateFinal
+    from .template_models import (
+        BuildInfo,
+        BuildStatusReason,
+        CopyItem,
+        LogEntry,
+        LogEntryEnd,
+        LogEntryLevel,
+        LogEntryStart,
+        TemplateBuildStatus,
+        TemplateBuildStatusResponse,
+        TemplateTag,
+        TemplateTagInfo,
+    )
 
 _LAZY = {
     "AsyncCommandHandle": "._async.command_handle",
@@ -98,15 +120,39 @@ _LAZY = {
     "AsyncSandbox": "._async.sandbox",
     "AsyncSandboxPaginator": "._async.paginator",
     "AsyncSnapshotPaginator": "._async.paginator",
+    "AsyncTemplate": "._async.template",
     "AsyncWatchHandle": "._async.watch_handle",
+    "BuildInfo": ".template_models",
+    "BuildStatusReason": ".template_models",
     "CommandHandle": "._sync_support.command_handle",
+    "CopyItem": ".template_models",
     "FileStreamReader": "._sync.file_stream",
+    "LogEntry": ".template_models",
+    "LogEntryEnd": ".template_models",
+    "LogEntryLevel": ".template_models",
+    "LogEntryStart": ".template_models",
     "OutputHandler": "._async.io",
+    "ReadyCmd": ".readiness",
     "Sandbox": "._sync.sandbox",
     "SandboxPaginator": "._sync.paginator",
     "SnapshotPaginator": "._sync.paginator",
+    "Template": "._sync.template",
+    "TemplateBase": ".template_base",
+    "TemplateBuildStatus": ".template_models",
+    "TemplateBuildStatusResponse": ".template_models",
+    "TemplateBuilder": ".template_builder",
+    "TemplateClass": ".template_builder",
+    "TemplateFinal": ".template_builder",
+    "TemplateTag": ".template_models",
+    "TemplateTagInfo": ".template_models",
     "WatchHandle": "._sync_support.watch_handle",
+    "default_build_logger": ".build_logger",
     "get_signature": ".signature",
+    "wait_for_file": ".readiness",
+    "wait_for_port": ".readiness",
+    "wait_for_process": ".readiness",
+    "wait_for_timeout": ".readiness",
+    "wait_for_url": ".readiness",
 }
 """Imported when first asked for: whoever uses the one client does not pay for the other."""
 
@@ -119,17 +165,24 @@ __all__ = [
     "AsyncSandbox",
     "AsyncSandboxPaginator",
     "AsyncSnapshotPaginator",
+    "AsyncTemplate",
     "AsyncWatchHandle",
     "AsyncWriteData",
     "AuthenticationException",
+    "BuildException",
+    "BuildInfo",
+    "BuildStatusReason",
     "CommandExitException",
     "CommandHandle",
     "CommandResult",
     "ConnectionConfig",
+    "CopyItem",
+    "DockerfileSyntaxError",
     "EntryInfo",
     "FileNotFoundException",
     "FileStreamReader",
     "FileType",
+    "FileUploadException",
     "FilesystemEvent",
     "FilesystemEventType",
     "GitHubMcpServer",
@@ -137,6 +190,10 @@ __all__ = [
     "GuestUnresponsiveException",
     "HttpVersion",
     "InvalidArgumentException",
+    "LogEntry",
+    "LogEntryEnd",
+    "LogEntryLevel",
+    "LogEntryStart",
     "McpServer",
     "NotEnoughSpaceException",
     "NotFoundException",
@@ -147,6 +204,7 @@ __all__ = [
     "PtyOutput",
     "PtySize",
     "RateLimitException",
+    "ReadyCmd",
     "Sandbox",
     "SandboxEgressProxyInfo",
     "SandboxEgressProxyOpts",
@@ -187,14 +245,29 @@ __all__ = [
     "SnapshotPaginator",
     "Stderr",
     "Stdout",
+    "Template",
+    "TemplateBase",
+    "TemplateBuildStatus",
+    "TemplateBuildStatusResponse",
+    "TemplateBuilder",
+    "TemplateClass",
     "TemplateException",
+    "TemplateFinal",
+    "TemplateTag",
+    "TemplateTagInfo",
     "TimeoutException",
     "Username",
     "WatchHandle",
     "WriteData",
     "WriteEntry",
     "WriteInfo",
+    "default_build_logger",
     "get_signature",
+    "wait_for_file",
+    "wait_for_port",
+    "wait_for_process",
+    "wait_for_timeout",
+    "wait_for_url",
 ]
 
 

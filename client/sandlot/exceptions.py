@@ -11,10 +11,13 @@ SandboxException
 │   └── SandboxNotFoundException
 ├── RateLimitException
 ├── GuestUnresponsiveException
-├── TemplateException                 the template's agent is too old for what was asked
+├── TemplateException                 the template's agent is too old, or a template is asked for in a wrong way
 ├── CommandExitException              (in `models`) a command ended with a non-zero exit code
 ├── ServerUnreachableException        no server answered at all (not in the E2B SDK)
 └── ProtocolException                 the answer is not what the protocol says (not in the E2B SDK)
+BuildException                        the build of a template failed; as in the E2B SDK, not a SandboxException
+└── FileUploadException               files of a COPY step did not reach the server
+DockerfileSyntaxError                 (a ValueError) a Dockerfile cannot be made a template
 AuthenticationException               as in the E2B SDK, not a SandboxException
 ServiceBusyException                  as in the E2B SDK, not a SandboxException
 """
@@ -83,7 +86,19 @@ class GuestUnresponsiveException(SandboxException):
 
 
 class TemplateException(SandboxException):
-    """The template's agent is too old for what was asked: build the template again."""
+    """A template is asked for in a wrong way; or its agent is too old for what was asked: build it again."""
+
+
+class BuildException(Exception):
+    """The build of a template failed. The message names the step, a note says where that was written down."""
+
+
+class FileUploadException(BuildException):
+    """Files of a COPY step did not reach the server."""
+
+
+class DockerfileSyntaxError(ValueError):
+    """A Dockerfile cannot be made a template; the message names the line and what is not supported."""
 
 
 class ServerUnreachableException(SandboxException):

@@ -71,6 +71,10 @@ def find_classes():
     names += ("AsyncSandboxPaginator", "SandboxPaginator", "AsyncSnapshotPaginator", "SnapshotPaginator")
     names += ("AsyncCommandInputHandle",)
     found = {name: getattr(package, name) for name in names if hasattr(package, name)}
+    templates = {name: getattr(package, name) for name in ("AsyncTemplate", "Template") if hasattr(package, name)}
+    found.update(templates)
+    for name, template in templates.items():
+        found[f"{name}.builder"] = type(template().from_base_image())
     for sandbox in ("AsyncSandbox", "Sandbox"):
         for part in ("files", "commands", "pty"):
             found[f"{sandbox}.{part}"] = find_part(found[sandbox], part)
@@ -94,11 +98,16 @@ data, exceptions = describe_names()
 paginators = {
     f"{name}()": {"()": describe_function(cls.__init__)}
     for name, cls in find_classes().items()
-    if name.endswith("Paginator")
+    if name.endswith(("Paginator", "Template"))
+}
+functions = {
+    name: {"()": describe_function(getattr(package, name))}
+    for name in ("default_build_logger", *(name for name in package.__all__ if name.startswith("wait_for_")))
+    if hasattr(package, name)
 }
 surface = {
     "names": sorted(set(package.__all__)),
-    "classes": {name: describe_class(cls) for name, cls in find_classes().items()} | paginators,
+    "classes": {name: describe_class(cls) for name, cls in find_classes().items()} | paginators | functions,
     "data": data,
     "exceptions": exceptions,
 }

@@ -23,6 +23,7 @@ SAYS = {
     "A server inside, a browser outside": "<h1>hello</h1>\n",
     "See files change": "[('create', 'letter.txt'), ('chmod', 'letter.txt'), ('write', 'letter.txt')]\n",
     "Large files": "the same\n\n",
+    "A template of your own": "<h1>hello</h1>\n\n",
 }
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(120)]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from sandlot import (
     AsyncSandbox,
+    AsyncTemplate,
+    BuildException,
     CommandExitException,
     FileNotFoundException,
     FileType,
@@ -18,6 +21,7 @@ from sandlot import (
     SandboxQuery,
     SandboxState,
     TimeoutException,
+    wait_for_port,
 )
 from support.live import LiveServer
 
@@ -162,3 +166,38 @@ async def test_fork(ours: AsyncSandbox) -> None:
         assert isinstance(fork, AsyncSandbox), fork
         assert await fork.files.read("kept") == "yes"
         await fork.kill()
+
+
+async def test_a_template(server: LiveServer, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/index.html").write_text("hello")
+    (tmp_path / "site/link").symlink_to("index.html")
+    template = (
+        AsyncTemplate(tmp_path)
+        .from_base_image()
+        .copy("site", "/srv/site", user="root", mode=0o755, gzip=False, resolve_symlinks=True)
+        .make_dir("/srv/empty", user="root")
+        .set_workdir("/srv")
+        .set_start_cmd("python3 -m http.server 8000 -d /srv/site", wait_for_port(8000))
+    )
+    lines: list[str] = []
+    build = await AsyncTemplate.build(
+        template, "site:v1", on_build_logs=lambda entry: lines.append(entry.message), **server.options
+    )
+    assert any(line.startswith("[builder 2/3] RUN mkdir -p /srv/empty") for line in lines), lines
+    async with await AsyncSandbox.create("site:v1", **server.options) as sandbox:
+        shown = await sandbox.commands.run("pwd; ls; stat -c '%U %a %F' site/link; curl -s localhost:8000/link")
+        assert shown.stdout == "/srv\nempty\nsite\nroot 755 regular file\nhello"
+    await AsyncTemplate.assign_tags("site:v1", ["stable"], **server.options)
+    tags = await AsyncTemplate.get_tags("site", **server.options)
+    assert {tag.tag: tag.build_id for tag in tags} == dict.fromkeys(("v1", "stable"), build.build_id)
+    await AsyncTemplate.remove_tags("site", "v1", **server.options)
+    names = ("site:stable", "site:v1", "nothing")
+    assert [await AsyncTemplate.exists(name, **server.options) for name in names] == [True, False, False]
+
+
+async def test_a_template_that_fails(server: LiveServer) -> None:
+    template = AsyncTemplate().from_template("base").run_cmd("exit 3")
+    with pytest.raises(BuildException, match="step 1: failed to run command 'exit 3': exit status 3") as caught:
+        await AsyncTemplate.build(template, "fails", **server.options)
+    assert __file__ in caught.value.__notes__[0]

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from sandlot import (
+    BuildException,
     CommandExitException,
     FileNotFoundException,
     FileType,
@@ -18,7 +20,9 @@ from sandlot import (
     SandboxNotRunningException,
     SandboxQuery,
     SandboxState,
+    Template,
     TimeoutException,
+    wait_for_port,
 )
 from support.live import LiveServer
 
@@ -163,3 +167,38 @@ def test_fork(ours: Sandbox) -> None:
         assert isinstance(fork, Sandbox), fork
         assert fork.files.read("kept") == "yes"
         fork.kill()
+
+
+def test_a_template(server: LiveServer, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/index.html").write_text("hello")
+    (tmp_path / "site/link").symlink_to("index.html")
+    template = (
+        Template(tmp_path)
+        .from_base_image()
+        .copy("site", "/srv/site", user="root", mode=0o755, gzip=False, resolve_symlinks=True)
+        .make_dir("/srv/empty", user="root")
+        .set_workdir("/srv")
+        .set_start_cmd("python3 -m http.server 8000 -d /srv/site", wait_for_port(8000))
+    )
+    lines: list[str] = []
+    build = Template.build(
+        template, "site:v1", on_build_logs=lambda entry: lines.append(entry.message), **server.options
+    )
+    assert any(line.startswith("[builder 2/3] RUN mkdir -p /srv/empty") for line in lines), lines
+    with Sandbox.create("site:v1", **server.options) as sandbox:
+        shown = sandbox.commands.run("pwd; ls; stat -c '%U %a %F' site/link; curl -s localhost:8000/link")
+        assert shown.stdout == "/srv\nempty\nsite\nroot 755 regular file\nhello"
+    Template.assign_tags("site:v1", ["stable"], **server.options)
+    tags = Template.get_tags("site", **server.options)
+    assert {tag.tag: tag.build_id for tag in tags} == dict.fromkeys(("v1", "stable"), build.build_id)
+    Template.remove_tags("site", "v1", **server.options)
+    names = ("site:stable", "site:v1", "nothing")
+    assert [Template.exists(name, **server.options) for name in names] == [True, False, False]
+
+
+def test_a_template_that_fails(server: LiveServer) -> None:
+    template = Template().from_template("base").run_cmd("exit 3")
+    with pytest.raises(BuildException, match="step 1: failed to run command 'exit 3': exit status 3") as caught:
+        Template.build(template, "fails", **server.options)
+    assert __file__ in caught.value.__notes__[0]

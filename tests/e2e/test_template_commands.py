@@ -46,7 +46,7 @@ def test_build_list_use_delete(server: LiveServer, folder: Path) -> None:
     done = sandlot(server, "template", "build", folder, "--name", "web:v1", "--cpus", "1", "--memory", "512", *ready)
     assert done.returncode == 0, done.stderr
     assert "[builder 3/6] COPY . /srv/app" in done.stderr
-    assert "built sandlot/web in" in done.stderr
+    assert "built web:v1 in" in done.stderr
     # Templates that come with Sandlot may be listed as well, where their images are.
     before = list_names(server)
     assert ["sandlot/web"] in before

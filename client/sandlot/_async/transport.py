@@ -27,7 +27,15 @@ MAX_IDLE = 100
 MAX_IDLE_S = 300.0
 PIECE = 262_144
 
-Body = bytes | AsyncIterator[bytes]
+
+class SizedBody(NamedTuple):
+    """A body in pieces of which it is known how many bytes they are: for servers that take no other."""
+
+    size: int
+    pieces: AsyncIterator[bytes]
+
+
+Body = bytes | SizedBody | AsyncIterator[bytes]
 
 
 class Route(NamedTuple):
@@ -90,6 +98,8 @@ class Connection:
         try:
             if isinstance(body, bytes):
                 self._sent_all = await self._send_bytes(head, body, limits)
+            elif isinstance(body, SizedBody):
+                self._sent_all = await self._send_pieces(head, body.pieces, limits)
             else:
                 self._sent_all = await self._send_chunks(head, body, limits)
         except TimeoutError:
@@ -108,6 +118,14 @@ class Connection:
             if not sent or self.stream.has_news():
                 return False
             sent = await self.stream.send(view[start : start + PIECE], limits.next_step())
+        return sent
+
+    async def _send_pieces(self, head: bytes, pieces: AsyncIterator[bytes], limits: Limits) -> bool:
+        sent = await self.stream.send(head, limits.next_step())
+        async for piece in pieces:
+            if not sent or self.stream.has_news():
+                return False
+            sent = await self.stream.send(piece, limits.next_step())
         return sent
 
     async def _send_chunks(self, head: bytes, body: AsyncIterator[bytes], limits: Limits) -> bool:

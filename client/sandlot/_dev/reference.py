@@ -20,6 +20,7 @@ import sandlot
 from sandlot._async.commands import Commands
 from sandlot._async.filesystem import Filesystem
 from sandlot._async.pty import Pty
+from sandlot.template_builder import TemplateBuilder
 
 PAGE = Path(__file__).parents[3] / "docs/reference.md"
 HEAD = """# Reference
@@ -36,7 +37,10 @@ MAIN = (
     sandlot.AsyncWatchHandle,
     sandlot.AsyncSandboxPaginator,
     sandlot.AsyncSnapshotPaginator,
+    sandlot.AsyncTemplate,
+    TemplateBuilder,
 )
+DATA = ("sandlot.models", "sandlot.config", "sandlot.template_models")
 
 
 def write_page() -> str:
@@ -44,6 +48,8 @@ def write_page() -> str:
     parts = [HEAD]
     for cls in MAIN:
         parts += _describe_class(cls)
+    parts.append("## Functions\n")
+    parts += [text for function in _list_functions() for text in _describe_function(function)]
     parts.append("## Data\n")
     parts += [text for cls in _list_data() for text in _describe_data(cls)]
     parts.append("## Exceptions\n")
@@ -99,9 +105,19 @@ def _write_argument(argument: inspect.Parameter) -> str:
     return f"{argument.name}: {argument.annotation}{default}"
 
 
+def _list_functions() -> list[Any]:
+    found = [getattr(sandlot, name) for name in sandlot.__all__]
+    return sorted(filter(inspect.isfunction, found), key=lambda one: one.__name__)
+
+
+def _describe_function(function: Any) -> Iterator[str]:
+    name = function.__name__
+    yield f"### {name}\n\n```python\n{name}{_write_signature(function)}\n```\n\n{_tell(function)}\n"
+
+
 def _list_data() -> list[Any]:
     found = [getattr(sandlot, name) for name in sandlot.__all__]
-    classes = [one for one in found if inspect.isclass(one) and one.__module__ in ("sandlot.models", "sandlot.config")]
+    classes = [one for one in found if inspect.isclass(one) and one.__module__ in DATA]
     return sorted((one for one in classes if not issubclass(one, Exception)), key=lambda one: one.__name__)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sandlot._http import Address, encode_query, parse_url, request_head
 from sandlot._sync.stream import CONNECT_TRIES, proxy_headers
-from sandlot._sync.transport import Body, Limits, Response, Route, shared_pool
+from sandlot._sync.transport import Body, Limits, Response, Route, SizedBody, shared_pool
 from sandlot.config import ProxyTypes
 from sandlot.exceptions import InvalidArgumentException
 
@@ -53,7 +53,9 @@ class Session:
         origin = self._address.origin
         target = self._address.path + call.path + encode_query(call.query or {})
         headers = {"Accept-Encoding": "identity", **self._headers, **(call.headers or {})}
-        if not isinstance(call.body, bytes):
+        if isinstance(call.body, SizedBody):
+            headers["Content-Length"] = str(call.body.size)
+        elif not isinstance(call.body, bytes):
             headers["Transfer-Encoding"] = "chunked"
         elif call.body or call.method != "GET":
             headers["Content-Length"] = str(len(call.body))

@@ -28,7 +28,15 @@ MAX_IDLE = 100
 MAX_IDLE_S = 300.0
 PIECE = 262_144
 
-Body = bytes | Iterator[bytes]
+
+class SizedBody(NamedTuple):
+    """A body in pieces of which it is known how many bytes they are: for servers that take no other."""
+
+    size: int
+    pieces: Iterator[bytes]
+
+
+Body = bytes | SizedBody | Iterator[bytes]
 
 
 class Route(NamedTuple):
@@ -91,6 +99,8 @@ class Connection:
         try:
             if isinstance(body, bytes):
                 self._sent_all = self._send_bytes(head, body, limits)
+            elif isinstance(body, SizedBody):
+                self._sent_all = self._send_pieces(head, body.pieces, limits)
             else:
                 self._sent_all = self._send_chunks(head, body, limits)
         except TimeoutError:
@@ -109,6 +119,14 @@ class Connection:
             if not sent or self.stream.has_news():
                 return False
             sent = self.stream.send(view[start : start + PIECE], limits.next_step())
+        return sent
+
+    def _send_pieces(self, head: bytes, pieces: Iterator[bytes], limits: Limits) -> bool:
+        sent = self.stream.send(head, limits.next_step())
+        for piece in pieces:
+            if not sent or self.stream.has_news():
+                return False
+            sent = self.stream.send(piece, limits.next_step())
         return sent
 
     def _send_chunks(self, head: bytes, body: Iterator[bytes], limits: Limits) -> bool:

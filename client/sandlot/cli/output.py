@@ -14,6 +14,8 @@ from rich.table import Table
 
 from sandlot.exceptions import (
     AuthenticationException,
+    BuildException,
+    DockerfileSyntaxError,
     InvalidArgumentException,
     RateLimitException,
     SandboxException,
@@ -33,6 +35,8 @@ NEXT_STEPS: list[tuple[type[Exception], str]] = [
     (RateLimitException, "kill a sandbox, or raise the server's limit (docs/settings.md)"),
     (ServiceBusyException, "try again in a moment"),
     (InvalidArgumentException, ""),
+    (DockerfileSyntaxError, ""),
+    (BuildException, ""),
     (TimeoutException, "`sandlot ps --all` shows whether the sandbox still runs"),
     (SandboxException, ""),
 ]

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.status import Status
 
 from sandlot._sync.api import Api
-from sandlot.cli.context import Context, measure
-from sandlot.cli.dockerfile import READY, read_dockerfile
 from sandlot.cli.output import AsJson, print_json, print_rows
 from sandlot.config import ConnectionConfig
-from sandlot.exceptions import InvalidArgumentException, SandboxException, TemplateException
+from sandlot.exceptions import InvalidArgumentException
+
+if TYPE_CHECKING:
+    from sandlot.template_models import LogEntry
 
 COLUMNS = ["template_id", "names", "cpus", "memory_mb", "public", "updated_at", "spawn_count"]
 DOCKERFILES = ("e2b.Dockerfile", "Dockerfile")
-POLL_S = 0.2
-UPLOAD_S = 3600
 
 app = typer.Typer(name="template", help="Build and remove templates.", no_args_is_help=True)
 
@@ -85,25 +82,24 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Build a template from a Dockerfile."""
-    recipe = read_dockerfile(_find_dockerfile(folder, dockerfile).read_text())
-    api, context = _connect(), Context(folder)
-    size = {key: value for key, value in {"cpuCount": cpus, "memoryMB": memory}.items() if value is not None}
-    build: dict[str, Any] = api.call("POST", "/v3/templates", {"name": name, **size}).parse(dict, "a build")
-    for step in recipe.steps:
-        if step["type"] == "COPY":
-            _upload(api, context, build["templateID"], step)
-    command = start if start is not None else recipe.start_command
-    plan = {
-        "fromImage": recipe.image,
-        "steps": recipe.steps,
-        "startCmd": command,
-        "readyCmd": ready or (READY if command else ""),
-        "force": no_cache,
-    }
-    api.call("POST", f"/v2/templates/{build['templateID']}/builds/{build['buildID']}", plan)
-    _follow(api, build, quiet=as_json)
+    from sandlot import Template  # with a parser of Dockerfiles, which no other command waits for
+    from sandlot._dockerfile import READY
+
+    template = Template(folder).from_dockerfile(str(_find_dockerfile(folder, dockerfile)))
+    if start is not None:
+        template.set_start_cmd(start, ready or READY)
+    elif ready is not None:
+        template.set_ready_cmd(ready)
+    began = time.monotonic()
+    with Console(stderr=True, highlight=False).status("waiting for its turn") as status:
+        log = _Log(status, quiet=as_json)
+        built = Template.build(
+            template, name, cpu_count=cpus, memory_mb=memory, skip_cache=no_cache, on_build_logs=log.show
+        )
     if as_json:
-        print_json({"template_id": build["templateID"], "build_id": build["buildID"], "names": build["names"]})
+        print_json({"template_id": built.template_id, "build_id": built.build_id, "name": built.name})
+    else:
+        status.console.print(f"built {built.name} in {time.monotonic() - began:.1f} s", markup=False)
 
 
 def _find_dockerfile(folder: Path, given: Path | None) -> Path:
@@ -114,46 +110,16 @@ def _find_dockerfile(folder: Path, given: Path | None) -> Path:
     return found
 
 
-def _upload(api: Api, context: Context, template_id: str, step: dict[str, Any]) -> None:
-    """Send the files of a COPY step, unless the server has them."""
-    paths = context.find(step["args"][0])
-    step["filesHash"] = context.hash(paths, *step["args"])
-    link = api.call("GET", f"/templates/{template_id}/files/{step['filesHash']}").parse(dict, "an upload link")
-    if link["present"]:
-        return
-    with context.pack(paths) as archive:
-        headers = {"Content-Length": str(measure(archive))}
-        request = urllib.request.Request(link["url"], archive, headers, method="PUT")  # noqa: S310 - our server's link
-        try:
-            urllib.request.urlopen(request, timeout=UPLOAD_S).close()  # noqa: S310
-        except urllib.error.HTTPError as error:
-            raise SandboxException(f"the server refused '{step['args'][0]}' ({error.code})") from error
+class _Log:
+    """Shows what a build says: a step as what is being done, and what it says above that."""
 
+    def __init__(self, status: Status, *, quiet: bool) -> None:
+        self._status = status
+        self._quiet = quiet
 
-def _follow(api: Api, build: dict[str, Any], *, quiet: bool) -> None:
-    """Show what a build says until it is over; raises TemplateException when it has failed."""
-    console, offset, began = Console(stderr=True, highlight=False), 0, time.monotonic()
-    with console.status("waiting for its turn") as status:
-        while True:
-            path = f"/templates/{build['templateID']}/builds/{build['buildID']}/status"
-            shown = api.call("GET", path, query={"logsOffset": str(offset)}).parse(dict, "a build's status")
-            offset += len(shown["logEntries"])
-            for entry in shown["logEntries"]:
-                _show(console, status, entry["message"], quiet=quiet)
-            if shown["status"] in ("ready", "error") and not shown["logEntries"]:
-                break
-            time.sleep(POLL_S)
-    if shown["status"] == "error":
-        reason = shown.get("reason") or {"message": "the build failed"}
-        step = f"step {reason['step']}: " if "step" in reason else ""
-        raise TemplateException(f"{step}{reason['message']}")
-    if not quiet:
-        console.print(f"built {build['names'][0]} in {time.monotonic() - began:.1f} s", markup=False)
-
-
-def _show(console: Console, status: Status, message: str, *, quiet: bool) -> None:
-    """A step is shown as what is being done; what it says stays above."""
-    if message.startswith(("[base]", "[builder", "CACHED")) and "]: " not in message:
-        status.update(message.rpartition(" [")[0].replace("[", r"\["))
-    if not quiet:
-        console.print(message, markup=False)
+    def show(self, entry: LogEntry) -> None:
+        message = entry.message
+        if message.startswith(("[base]", "[builder", "CACHED")) and "]: " not in message:
+            self._status.update(message.rpartition(" [")[0].replace("[", r"\["))
+        if not self._quiet and entry.level != "debug":
+            self._status.console.print(message, markup=False)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sandlot.cli.context import Context
-from sandlot.cli.dockerfile import read_dockerfile
-from sandlot.exceptions import InvalidArgumentException
+from sandlot._context import Context
+from sandlot._dockerfile import read_dockerfile
+from sandlot.exceptions import DockerfileSyntaxError, InvalidArgumentException, TemplateException
 
 WHOLE = """
 # a comment
@@ -35,7 +35,7 @@ CMD ["--port", "80"]
 def test_a_whole_dockerfile() -> None:
     recipe = read_dockerfile(WHOLE)
     assert (recipe.image, recipe.start_command) == ("debian:bookworm", "serve --port 80")
-    assert [(step["type"], step["args"]) for step in recipe.steps] == [
+    assert [(step.kind, step.args) for step in recipe.steps] == [
         ("USER", ["root"]),
         ("WORKDIR", ["/"]),
         ("ARG", ["VERSION", "1.2"]),
@@ -53,7 +53,7 @@ def test_a_whole_dockerfile() -> None:
 
 def test_a_sandbox_is_its_users() -> None:
     steps = read_dockerfile("FROM base").steps
-    assert [step["args"][0] for step in steps] == ["root", "/", "user", "/home/user"]
+    assert [step.args[0] for step in steps] == ["root", "/", "user", "/home/user"]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_sandbox_is_its_users() -> None:
     ],
 )
 def test_what_is_refused_is_named(text: str, message: str) -> None:
-    with pytest.raises(InvalidArgumentException, match=message):
+    with pytest.raises(DockerfileSyntaxError, match=message):
         read_dockerfile(text)
 
 
@@ -97,9 +97,34 @@ def test_what_is_copied_and_what_is_ignored(folder: Path) -> None:
     assert names(context, folder, "app/*") == ["app/cache", "app/link", "app/main.py"]
     assert names(context, folder, "*.env") == ["kept.env"]
     assert names(context, folder, ".") == ["app", "app/cache", "app/link", "app/main.py", "kept.env", "notes.md"]
-    for source, message in (("../x", "leads out"), ("nothing", "matches no file"), ("secret.env", "matches no file")):
-        with pytest.raises(InvalidArgumentException, match=message):
+    for source in ("../x", "app/../../x", "/etc/passwd"):
+        with pytest.raises(TemplateException, match="leads out"):
             context.find(source)
+    for source in ("nothing", "secret.env"):
+        with pytest.raises(InvalidArgumentException, match="matches no file"):
+            context.find(source)
+
+
+def test_what_an_argument_ignores_comes_after_the_file(folder: Path) -> None:
+    assert names(Context(folder, ["!secret.env", "app"]), folder, ".") == ["kept.env", "notes.md", "secret.env"]
+
+
+def test_links_are_followed_when_asked_for(folder: Path) -> None:
+    (folder / "app/other").symlink_to("deep")
+    context = Context(folder, ["!app/deep"])
+    paths = context.find("app", follow=True)
+    assert "app/other/data.txt" in [str(path.relative_to(folder)) for path in paths]
+    assert context.hash(paths, follow=True) != context.hash(context.find("app"))
+    with context.pack(paths, follow=True, compress=False) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+        link = archive.extractfile("app/link")
+        assert link is not None
+        assert link.read() == b"app/main.py"
+    (folder / "app/broken").symlink_to("nowhere")
+    with pytest.raises(InvalidArgumentException, match="leads to nothing"):
+        context.hash(context.find("app", follow=True), follow=True)
+    (folder / "app/deep/up").symlink_to("..")
+    with pytest.raises(InvalidArgumentException, match="leads back"):
+        context.find("app", follow=True)
 
 
 def test_the_hash_is_of_what_the_files_are(folder: Path) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import json
 import shlex
-from dataclasses import dataclass, field
-from typing import Any
 
 from dockerfile_parse import DockerfileParser
 
-from sandlot.exceptions import InvalidArgumentException
+from ._recipe import Recipe, Step
+from .exceptions import DockerfileSyntaxError
 
 READY = "sleep 20"
 """What E2B's tools wait for after a CMD or ENTRYPOINT: nobody has said how to tell that it is ready."""
@@ -18,74 +17,70 @@ METADATA = frozenset({"EXPOSE", "LABEL", "MAINTAINER", "VOLUME", "COMMENT"})
 """Instructions that say something of an image and change nothing in it."""
 
 
-@dataclass
-class Recipe:
-    """What a Dockerfile asks for."""
-
-    image: str = ""
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    start_command: str = ""
-
-
-def read_dockerfile(text: str) -> Recipe:
-    """Return the recipe in a Dockerfile; raises InvalidArgumentException, naming the line."""
+def read_dockerfile(text: str, name: str = "Dockerfile") -> Recipe:
+    """Return the recipe in a Dockerfile; raises DockerfileSyntaxError, naming the line. `name`: the file's, if any."""
     if "<<" in text:
-        raise InvalidArgumentException("here-documents in a Dockerfile are not supported")
+        raise DockerfileSyntaxError("here-documents in a Dockerfile are not supported")
     parser = DockerfileParser(fileobj=io.BytesIO(text.encode()))
-    reader = _Reader()
+    reader = _Reader(name)
     for instruction in parser.structure:
+        line = instruction["startline"] + 1
         try:
-            reader.take(instruction["instruction"].upper(), instruction["value"])
-        except InvalidArgumentException as error:
-            raise InvalidArgumentException(f"line {instruction['startline'] + 1}: {error}") from error
+            reader.take(instruction["instruction"].upper(), instruction["value"], line)
+        except DockerfileSyntaxError as error:
+            raise DockerfileSyntaxError(f"line {line}: {error}") from error
     return reader.finish()
 
 
 class _Reader:
     """Takes one instruction after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._line = 0
         self._recipe = Recipe()
         self._changed: set[str] = set()
         self._entrypoint = self._command = ""
 
-    def take(self, name: str, value: str) -> None:
+    def take(self, name: str, value: str, line: int) -> None:
+        self._line = line
         handler = getattr(self, f"_take_{name.lower()}", None)
         if name in METADATA:
             return
         if handler is None:
-            raise InvalidArgumentException(f"{name} is not supported")
+            raise DockerfileSyntaxError(f"{name} is not supported")
         if not self._recipe.image and name not in ("FROM", "ARG"):
-            raise InvalidArgumentException(f"{name} comes before FROM")
+            raise DockerfileSyntaxError(f"{name} comes before FROM")
         handler(value)
 
     def finish(self) -> Recipe:
         if not self._recipe.image:
-            raise InvalidArgumentException("a Dockerfile needs a FROM")
+            raise DockerfileSyntaxError("a Dockerfile needs a FROM")
         # As E2B's tools do it: a Dockerfile begins as root, and a sandbox is its user's.
         if "USER" not in self._changed:
             self._add("USER", "user")
         if "WORKDIR" not in self._changed:
             self._add("WORKDIR", "/home/user")
-        self._recipe.start_command = f"{self._entrypoint} {self._command}".strip()
+        if command := f"{self._entrypoint} {self._command}".strip():
+            self._recipe.start_command, self._recipe.ready_command = command, READY
         return self._recipe
 
     def _add(self, kind: str, *args: str) -> None:
-        self._recipe.steps.append({"type": kind, "args": list(args)})
+        self._recipe.steps.append(Step(kind, list(args), origin=f"{self._name}:{self._line}"))
 
     def _take_from(self, value: str) -> None:
         if self._recipe.image:
-            raise InvalidArgumentException("more than one stage is not supported")
+            raise DockerfileSyntaxError("more than one stage is not supported")
         words = [word for word in value.split() if not word.startswith("--platform=")]
         if not words or words[0].startswith("--"):
-            raise InvalidArgumentException(f"FROM {value} is not understood")
+            raise DockerfileSyntaxError(f"FROM {value} is not understood")
         self._recipe.image = words[0]
         self._add("USER", "root")
         self._add("WORKDIR", "/")
 
     def _take_run(self, value: str) -> None:
         if value.startswith("--"):
-            raise InvalidArgumentException(f"RUN {value.split()[0]} is not supported")
+            raise DockerfileSyntaxError(f"RUN {value.split()[0]} is not supported")
         self._add("RUN", _read_command(value))
 
     def _take_copy(self, value: str) -> None:
@@ -97,15 +92,15 @@ class _Reader:
             elif flag == "--chmod":
                 mode = given
             else:
-                raise InvalidArgumentException(f"COPY {flag} is not supported")
+                raise DockerfileSyntaxError(f"COPY {flag} is not supported")
         if len(words) < 2:
-            raise InvalidArgumentException("COPY needs a source and a target")
+            raise DockerfileSyntaxError("COPY needs a source and a target")
         for source in words[:-1]:
             self._add("COPY", source, words[-1], owner, mode)
 
     def _take_add(self, value: str) -> None:
         if "://" in value:
-            raise InvalidArgumentException("ADD of an address is not supported")
+            raise DockerfileSyntaxError("ADD of an address is not supported")
         self._take_copy(value)
 
     def _take_env(self, value: str) -> None:
@@ -117,7 +112,7 @@ class _Reader:
     def _take_arg(self, value: str) -> None:
         name, equals, default = value.partition("=")
         if not self._recipe.image:
-            raise InvalidArgumentException("ARG before FROM is not supported")
+            raise DockerfileSyntaxError("ARG before FROM is not supported")
         if equals:
             self._add("ARG", name.strip(), "".join(shlex.split(default)))
 
@@ -151,5 +146,5 @@ def _read_list(value: str) -> list[str]:
     try:
         words = json.loads(value)
     except ValueError as error:
-        raise InvalidArgumentException(f"{value} is not a list") from error
+        raise DockerfileSyntaxError(f"{value} is not a list") from error
     return [str(word) for word in words]
