@@ -17,6 +17,7 @@ from sandlot_envd.http import Request, Response, Routes, answer_error, answer_js
 from sandlot_envd.log import Log
 from sandlot_envd.process.reaper import Reaper
 from sandlot_envd.state import AgentState
+from sandlot_protocol.http import DEBUG_SANDBOX_ID, SANDBOX_ID_HEADER
 
 BACKLOG = 1024
 GRACE_S = 2.0
@@ -67,6 +68,10 @@ class App:
     async def _dispatch(self, request: Request) -> Response:
         if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
             return _answer_preflight(request)
+        wanted = request.headers.get(SANDBOX_ID_HEADER)
+        if wanted not in (None, self.state.sandbox_id, DEBUG_SANDBOX_ID):
+            # The address was another's: an engine that was killed gives it away before anybody is told.
+            return answer_json({"sandboxId": wanted, "message": "The sandbox was not found", "code": 502}, 502)
         handler = self._routes.get((request.method, request.path))
         if handler is None and request.method == "HEAD":
             handler = self._routes.get(("GET", request.path))

@@ -123,6 +123,7 @@ def _trust(state: AgentState, bundle: str) -> dict[str, str]:
 def _introduce(state: AgentState, sandbox_id: str, template_id: str) -> None:
     """Tell the sandbox's programs where they are, as E2B does: by variables and by files."""
     told = {"E2B_SANDBOX": "true", "E2B_SANDBOX_ID": sandbox_id, "E2B_TEMPLATE_ID": template_id}
+    state.sandbox_id = sandbox_id or state.sandbox_id
     state.internal_env |= {name: value for name, value in told.items() if value}
     try:
         os.makedirs(RUN_DIR, exist_ok=True)

@@ -21,6 +21,7 @@ class AgentState:
         self.log = log
         self.clock = Clock()
         self.threads = Threads()
+        self.sandbox_id: str | None = None
         self.access_token: str | None = None
         self.default_user = "root"
         self.default_workdir: str | None = None

@@ -11,6 +11,9 @@ ENVD_VERSION: Final = "0.6.13"
 """The envd version whose behaviour the agent has; the SDKs gate features on it."""
 
 SANDBOX_ID_HEADER: Final = "e2b-sandbox-id"
+DEBUG_SANDBOX_ID: Final = "debug_sandbox_id"
+"""What SDKs in debug mode call the sandbox that they do not know."""
+
 SANDBOX_PORT_HEADER: Final = "e2b-sandbox-port"
 ACCESS_TOKEN_HEADER: Final = "x-access-token"  # noqa: S105 - a header's name
 TRAFFIC_TOKEN_HEADER: Final = "e2b-traffic-access-token"  # noqa: S105 - a header's name

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -38,6 +38,11 @@ class Containers:
         self._slots = asyncio.Semaphore(STARTS_AT_ONCE)
         self._awaited: dict[str, asyncio.Future[None]] = {}
         self._launched: set[str] = set()
+        self._listeners: list[Callable[[Container], object]] = []
+
+    def on_start(self, listener: Callable[[Container], object]) -> None:
+        """Call `listener` with each container that has started, before anything is done with it."""
+        self._listeners.append(listener)
 
     def new_name(self) -> str:
         """A name that no other container has."""
@@ -75,6 +80,7 @@ class Containers:
             began = time.perf_counter()
             container = await self._runtime.start(self._specify(name, template, role))
             started = time.perf_counter()
+            self._tell(container)
             # An address that was another's must not come with what held for that one.
             await self._runtime.confine(container, None)
             await self._wait_until_healthy(container, died)
@@ -136,6 +142,7 @@ class Containers:
         """Start a container that was shut down, and wait for its agent; raises as `provision` does."""
         async with self._slots:
             container = await self._runtime.boot(name)
+            self._tell(container)
         # Awaited only from here on: news of the death that came before the boot may still be under way.
         async with self._awaiting(name) as died:
             await self._wait_until_healthy(container, died)
@@ -146,6 +153,10 @@ class Containers:
         died = self._awaited.get(name)
         if died is not None and not await self.is_alive(name) and not died.done():
             died.set_exception(ContainerGone(f"the container ended before its agent answered: {reason}"))
+
+    def _tell(self, container: Container) -> None:
+        for listener in self._listeners:
+            listener(container)
 
     @asynccontextmanager
     async def _launching(self, name: str) -> AsyncIterator[None]:

@@ -79,6 +79,8 @@ class Installation:
             catalogue=self.catalogue,
             remove=self.remover.remove_container,
         )
+        self.containers.on_start(self.registry.displace)
+        self.containers.on_start(self.pool.displace)
         self.layers = LayerCache(store=store, runtime=runtime)
         self.images = Images(runtime=runtime, catalogue=self.catalogue, registry=self.registry, layers=self.layers)
         self.freezer = Freezer(

@@ -78,13 +78,17 @@ class Pool:
         line.waiting.append(container)
         return True
 
+    def list_waiting(self) -> list[Container]:
+        """All containers that wait."""
+        return [container for line in self._lines.values() for container in line.waiting]
+
     def holds(self, name: str) -> bool:
         """Whether this container waits here."""
-        return any(container.name == name for line in self._lines.values() for container in line.waiting)
+        return any(container.name == name for container in self.list_waiting())
 
     def count(self) -> int:
         """How many containers wait."""
-        return sum(len(line.waiting) for line in self._lines.values())
+        return len(self.list_waiting())
 
     def forget(self, name: str) -> None:
         """A waiting container has ended: do not hand it out, and replace it."""
@@ -94,6 +98,12 @@ class Pool:
                 line.waiting.remove(container)
                 self._remove(name)
                 self._changed.set()
+
+    def displace(self, newcomer: Container) -> None:
+        """What waited at the address of a container that has just started has ended."""
+        for container in self.list_waiting():
+            if container.place == newcomer.place:
+                self.forget(container.name)
 
     def retire(self) -> None:
         """Remove what waits for builds that are not any template's any more, or that nobody asks for."""

@@ -144,6 +144,17 @@ class Registry:
             https_ports=frozenset(ingress.https_ports) if ingress else frozenset(),
         )
 
+    def displace(self, newcomer: Container) -> None:
+        """Nothing else is reached at the address of a container that has just started.
+
+        An engine that was killed gives addresses away before anybody is told that their containers have ended.
+        """
+        for entry in self:
+            known = entry.container
+            if known is not None and known.name != newcomer.name and known.place == newcomer.place:
+                entry.endpoint = None
+                self.cut_off(entry.sandbox.id)
+
     def find_endpoint(self, sandbox_id: str) -> Endpoint | None:
         """Where the sandbox can be reached now; None when it cannot."""
         entry = self._entries.get(sandbox_id)

@@ -12,7 +12,7 @@ from sandlot_server.proxy import admission, pages
 from sandlot_server.proxy.dialing import PortClosed, is_agent_port
 from sandlot_server.proxy.directory import Endpoint
 from sandlot_server.proxy.framing import Chunked, Framing, FramingError, Length
-from sandlot_server.proxy.heads import HeadError, replace_host
+from sandlot_server.proxy.heads import HeadError, name_sandbox, replace_host
 from sandlot_server.proxy.plan import Plan
 from sandlot_server.proxy.reply import Reply
 from sandlot_server.proxy.routing import Target, is_reserved
@@ -164,7 +164,11 @@ class Exchange:
             head += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.request.fields.upgrade
         if endpoint is None:
             head += self._client.forwarded
-        elif endpoint.mask_request_host is not None and not is_agent_port(endpoint, self.target.port):
+        elif is_agent_port(endpoint, self.target.port):
+            sandbox_id = endpoint.sandbox_id.encode()
+            if self.request.fields.sandbox_id != sandbox_id:
+                head = name_sandbox(head, sandbox_id)
+        elif endpoint.mask_request_host is not None:
             mask = endpoint.mask_request_host.replace("${PORT}", str(self.target.port))
             head = replace_host(head, mask.encode("latin-1"))
         return head + b"\r\n"

@@ -176,6 +176,13 @@ def replace_host(head: bytes, host: bytes) -> bytes:
     return b"".join(out)
 
 
+def name_sandbox(head: bytes, sandbox_id: bytes) -> bytes:
+    """Return the head with this E2b-Sandbox-Id, by which an agent knows that it is meant, and with no other."""
+    line, _, block = head.partition(b"\r\n")
+    kept = [b"%b:%b\r\n" % field for field in _EACH_FIELD.findall(block) if field[0].lower() != b"e2b-sandbox-id"]
+    return b"%b\r\n%bE2b-Sandbox-Id: %b\r\n" % (line, b"".join(kept), sandbox_id)
+
+
 def _request_fields(block: bytes) -> RequestFields:
     seen, kept = _sift(block, SINGLE, _REQUEST_UNWANTED)
     host = seen.get(b"host")

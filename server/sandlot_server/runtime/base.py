@@ -58,6 +58,11 @@ class Container:
     image_id: str
     image_env: Mapping[str, str]
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """Where it is reached; no two that run share it."""
+        return self.address, self.agent_port
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerInfo:

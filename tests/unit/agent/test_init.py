@@ -53,6 +53,18 @@ async def test_health_is_everybodys_but_a_control_token_is_looked_at(agent: Agen
     assert (await agent.request("GET", "/health", headers={"X-Sandlot-Control": "another's"})).status == 401
 
 
+async def test_what_is_meant_for_another_sandbox_is_refused(own_agent: Agent) -> None:
+    """Before /init it is nobody's: what came for a sandbox that had this address would end up in the next one."""
+
+    async def ask(sandbox_id: str) -> int:
+        return (await own_agent.request("GET", "/envs", headers={"E2b-Sandbox-Id": sandbox_id})).status
+
+    assert await ask("isomeother") == 502
+    await own_agent.init(sandboxID="imine", templateID="base")
+    assert [await ask(one) for one in ("imine", "isomeother", "debug_sandbox_id")] == [200, 502, 200]
+    assert (await own_agent.request("GET", "/envs")).status == 200
+
+
 async def test_without_a_control_token_the_access_token_guards_itself() -> None:
     with run_agent(control_token=None) as agent:
 

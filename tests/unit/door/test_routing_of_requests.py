@@ -57,6 +57,18 @@ async def test_the_host_decides_under_the_domain(house: House) -> None:
     assert (await ask(request(host="sandlot.example"))).body == b"api GET / "
 
 
+async def test_an_agent_is_told_which_sandbox_is_meant(house: House) -> None:
+    """By whichever way the request came: an address can have been another sandbox's."""
+    agent, service = await house.add_sandbox("one"), await house.add_service("service")
+    await house.ask(request(to="one"))
+    await house.ask(request(host="49983-one.e2b.localhost"))
+    await house.ask(request(host="49983-one.e2b.localhost", to="two", method="POST", body=b"kept"))
+    assert [seen.header("e2b-sandbox-id") for seen in agent.requests] == ["one"] * 3
+    assert agent.requests[2].body == b"kept"
+    await house.ask(request(host=f"{service.port}-one.e2b.localhost"))
+    assert service.requests[0].header("e2b-sandbox-id") is None
+
+
 @pytest.mark.parametrize(
     ("host", "fields", "message"),
     [

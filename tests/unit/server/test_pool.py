@@ -47,6 +47,28 @@ async def test_creating_takes_a_waiting_container(settings: Settings, runtime: M
         assert len(await runtime.list_containers()) == 3
 
 
+async def test_an_address_that_is_given_away_is_nobody_elses(settings: Settings, runtime: MemoryRuntime) -> None:
+    """An engine that was killed gives addresses away before anybody is told that their containers have ended."""
+    installation = open_installation(settings, runtime=runtime, store=MemoryStore())
+    async with installation.run():
+        await is_full(installation)
+        made = await installation.service.create(BASE)
+        await is_full(installation)
+        entry = installation.registry.get(made.id)
+        assert entry is not None
+        assert entry.container is not None
+        newcomer = replace(entry.container, name="newcomer")
+        installation.registry.displace(entry.container)
+        assert installation.registry.find_endpoint(made.id) is not None
+        installation.registry.displace(newcomer)
+        assert installation.registry.find_endpoint(made.id) is None
+
+        waits = next(iter(installation.pool.list_waiting()))
+        installation.pool.displace(replace(waits, name="newcomer"))
+        assert not installation.pool.holds(waits.name)
+        await is_full(installation)
+
+
 async def test_more_at_once_than_wait(settings: Settings, runtime: MemoryRuntime) -> None:
     installation = open_installation(settings, runtime=runtime, store=MemoryStore())
     async with installation.run():
