@@ -69,6 +69,7 @@ class Reconciler:
         self._teams = teams
         self._shipped = shipped
         self._may_have_missed = asyncio.Event()
+        self._idle_tools: set[str] = set()
 
     async def recover(self) -> None:
         """Take over what an earlier server left; call once, before anything else happens."""
@@ -183,6 +184,7 @@ class Reconciler:
             if self._pool.holds(name) and not await self._containers.is_alive(name):
                 self._pool.forget(name)
         await self._remove_strangers(infos)
+        self._remove_tools(infos)
 
     async def _agree(self, entry: Entry, infos: list[ContainerInfo]) -> None:
         status = next((info.status for info in infos if info.name == entry.sandbox.container), None)
@@ -209,6 +211,13 @@ class Reconciler:
             if not self._is_known(name):
                 log.warning("container %s belongs to no sandbox and is removed", name)
                 self._remover.remove_container(name)
+
+    def _remove_tools(self, infos: list[ContainerInfo]) -> None:
+        """Remove helpers that an engine which went away left: those that have not run in two sweeps."""
+        idle = {info.name for info in infos if info.role == Role.TOOL and info.status is not Status.RUNNING}
+        for name in idle & self._idle_tools:
+            self._remover.remove_container(name)
+        self._idle_tools = idle
 
     def _is_known(self, name: str) -> bool:
         busy = self._containers.is_starting(name) or self._remover.is_removing(name)
@@ -244,7 +253,7 @@ class Reconciler:
 
     async def _end_leftovers(self) -> None:
         for name in await self._runtime.end_leftovers():
-            log.warning("%s was ended: it ran on without the engine's knowledge", name)
+            log.warning("%s was not what the engine took it for: it was ended, or woken", name)
 
     async def watch(self) -> None:
         """Follow what happens to containers until cancelled, through any number of restarts of the engine."""

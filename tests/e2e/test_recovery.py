@@ -6,13 +6,16 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import docker
+import httpx
 import pytest
 from docker.models.containers import Container
-from e2b import Sandbox
+from e2b import Sandbox, SandboxState
 
+from sandlot_server.runtime.forgotten import list_switches
 from support import engine
 from support.live import LiveServer, wait_until
 
@@ -198,6 +201,30 @@ def test_what_a_killed_engine_has_forgotten_is_ended(server: LiveServer, client:
     finally:
         for container in (forgotten, foreign):
             container.remove(force=True)
+
+
+def test_what_a_killed_engine_has_frozen_is_woken(server: LiveServer, client: docker.DockerClient) -> None:
+    """It was about to pause the container, and counts it as running."""
+    frozen = Sandbox.create(timeout=300, **server.options)
+    command = frozen.commands.run("sleep 1000", background=True)
+    [container] = engine.list_containers(client, server.installation)
+    paused = Sandbox.create(timeout=300, **server.options)
+    paused.pause()
+    for path, _ in list_switches(Path(f"/proc/{container.attrs['State']['Pid']}")):
+        path.write_text("1" if path.name == "cgroup.freeze" else "FROZEN")
+    server.kill()
+    server.start()
+    wait_until(lambda: _answers(server, frozen), "it is woken", 20)
+    assert [one.pid for one in frozen.commands.list()] == [command.pid]
+    assert paused.get_info().state == SandboxState.PAUSED
+
+
+def _answers(server: LiveServer, sandbox: Sandbox) -> bool:
+    headers = {"E2b-Sandbox-Id": sandbox.sandbox_id, "E2b-Sandbox-Port": "49983"}
+    try:
+        return httpx.get(f"{server.url}/health", headers=headers, timeout=1).status_code == 204
+    except httpx.TimeoutException:
+        return False
 
 
 def _runs(container: Container) -> bool:

@@ -210,7 +210,8 @@ class Runtime(Protocol):
     async def end_leftovers(self) -> list[str]:
         """End what runs on of containers that the engine counts as ended or removed, and return their names.
 
-        An engine that was killed can leave such. One that is being started while this is called stays.
+        Among them those that were woken: frozen, though the engine counts them as running. An engine that was killed
+        can leave such. One that is being started or paused while this is called stays as it is.
         """
 
     async def explain_end(self, name: str) -> str:

@@ -1,7 +1,8 @@
-"""What an engine leaves behind that was killed: containers that run on although it has forgotten them.
+"""What an engine leaves behind that was killed: containers that run on, or stand still, without its knowledge.
 
 Seen with Docker 20.10, with `live-restore` and without: it comes back, counts a container as ended or removed whose
-processes go on, and gives its address to the next one. Then two agents answer at one address.
+processes go on, and gives its address to the next one. Then two agents answer at one address. Or it was killed in the
+middle of a pause, and counts a container as running whose processes are frozen; it then refuses to unpause it.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from sandlot_server.runtime import forgotten
 from sandlot_server.runtime.container_config import make_watchman_config
 
 YOUNG_S = 10
-"""The engine starts the first process of a container a moment before it counts it as running."""
+"""What holds a container that the engine knows is at least so old when it is ended."""
 PAUSE_S = 2
+END, WAKE = "end", "wake"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,11 @@ class Holder:
     holder: int
     pid: int
     age_s: float
+    frozen: bool
 
 
 class Leftovers:
-    """Ends what no container of the engine accounts for; every method blocks."""
+    """Puts right what no container of the engine accounts for; every method blocks."""
 
     def __init__(self, find_client: Callable[[], Any], installation: str, image: str) -> None:
         self._find_client = find_client
@@ -44,28 +47,42 @@ class Leftovers:
         self._prefix = f"sandlot-{installation}-"
 
     def end(self, agent_volume: str) -> list[str]:
-        """Return the containers that were ended; raises EngineError."""
-        deadline, ended = time.monotonic() + YOUNG_S + PAUSE_S, []
-        while left := self._list_left(agent_volume):
-            sure = [one for one in left if one.age_s >= YOUNG_S or self._find_pid(one.container) is None]
-            if sure:
-                self._run(agent_volume, *(str(one.holder) for one in sure))
-                ended += [one.container for one in sure]
-            if len(sure) == len(left) or time.monotonic() > deadline:
-                break
+        """Return the containers that were ended, or woken; raises EngineError."""
+        deadline, seen, done = time.monotonic() + YOUNG_S + PAUSE_S, set[int](), list[str]()
+        while True:
+            strange = {one: work for one in self._look(agent_volume) if (work := self._judge(one))}
+            sure = {one: work for one, work in strange.items() if self._is_sure(one, work, seen)}
+            for work in set(sure.values()):
+                self._run(agent_volume, work, *(str(one.holder) for one in sure if sure[one] == work))
+            done += [one.container for one in sure]
+            seen = {one.holder for one in strange}
+            if len(sure) == len(strange) or time.monotonic() > deadline:
+                return done
             time.sleep(PAUSE_S)
-        return ended
 
-    def _list_left(self, agent_volume: str) -> list[Holder]:
-        found = [Holder(**json.loads(line)) for line in self._run(agent_volume).splitlines()]
-        return [one for one in found if one.pid == 0 or self._find_pid(one.container) != one.pid]
+    def _look(self, agent_volume: str) -> list[Holder]:
+        return [Holder(**json.loads(line)) for line in self._run(agent_volume).splitlines()]
 
-    def _find_pid(self, container: str) -> int | None:
-        """0 for one that does not run; None where the engine knows no such container."""
+    def _judge(self, one: Holder) -> str:
+        """What is to be done about it; nothing where the engine knows."""
+        state = self._find_state(one.container)
+        if state is None or one.pid == 0 or state["Pid"] != one.pid:
+            return END
+        return WAKE if one.frozen and not state["Paused"] else ""
+
+    def _is_sure(self, one: Holder, work: str, seen: set[int]) -> bool:
+        """The engine acts a moment before it counts: what it may be about to count is looked at twice."""
+        if work == WAKE:
+            return one.holder in seen
+        return one.age_s >= YOUNG_S or self._find_state(one.container) is None
+
+    def _find_state(self, container: str) -> dict[str, Any] | None:
+        """None where the engine knows no such container."""
         try:
-            return int(self._find_client().inspect_container(container)["State"]["Pid"])
+            state: dict[str, Any] = self._find_client().inspect_container(container)["State"]
         except NotFound:
             return None
+        return state
 
     def _run(self, agent_volume: str, *arguments: str) -> str:
         program = Path(forgotten.__file__).read_text()

@@ -1,4 +1,4 @@
-"""Finds and ends what runs of containers without the engine's knowledge.
+"""Finds what runs of containers, or stands still, without the engine's knowledge, and ends or wakes it.
 
 Runs in a container that sees the processes of the engine's host: no imports but the standard library's.
 """
@@ -14,16 +14,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PROC = Path("/proc")
-FREEZER = Path("/sys/fs/cgroup/freezer")
+CGROUPS = Path("/sys/fs/cgroup")
 SHIM = "containerd-shim"
 """The process that holds a container for containerd; it works in the folder that describes the container."""
 VARIABLE = "SANDLOT_CONTAINER="
 
 
 def find(prefix: str) -> Iterator[dict[str, object]]:
-    """Yield what holds a container whose name begins so: its pid, its age in seconds, and the container's process 1.
+    """Yield what holds a container whose name begins so: its pid and age in seconds, and the container's process 1.
 
-    That is 0 once it has ended. It may be one that has not become the container's program yet.
+    That is 0 once it has ended. It may be one that has not become the container's program yet. `frozen` tells whether
+    it stands still.
     """
     for folder in _list_processes():
         # Any process can end while it is looked at.
@@ -35,18 +36,22 @@ def find(prefix: str) -> Iterator[dict[str, object]]:
                     "holder": int(folder.name),
                     "pid": int(first.name) if first else 0,
                     "age_s": _read_age(folder),
+                    "frozen": first is not None and _is_frozen(first),
                 }
 
 
-def end(prefix: str, holders: list[int]) -> None:
-    """Kill those that `find` still finds, with the container's process; containerd then forgets both."""
-    for found in find(prefix):
-        if found["holder"] in holders:
-            folder = PROC / str(found["holder"])
-            for child in [*_list_children(folder), folder]:
-                with contextlib.suppress(OSError):
-                    _thaw(child)
-                    os.kill(int(child.name), signal.SIGKILL)
+def end(holder: Path) -> None:
+    """Kill it with the container's process; containerd then forgets both."""
+    for child in [*_list_children(holder), holder]:
+        with contextlib.suppress(OSError):
+            _thaw(child)
+            os.kill(int(child.name), signal.SIGKILL)
+
+
+def wake(holder: Path) -> None:
+    """Let the container's process go on."""
+    for child in filter(_is_first, _list_children(holder)):
+        _thaw(child)
 
 
 def _list_processes() -> Iterator[Path]:
@@ -84,17 +89,35 @@ def _read_status(folder: Path) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
+def _is_frozen(folder: Path) -> bool:
+    return any(path.read_text().strip() in ("FROZEN", "1") for path, _ in list_switches(folder))
+
+
 def _thaw(folder: Path) -> None:
     """Under control groups of version 1 a frozen process dies only when it goes on."""
+    for path, off in list_switches(folder):
+        with contextlib.suppress(OSError):
+            path.write_text(off)
+
+
+def list_switches(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Where it is told whether a process stands still, in either version of control groups, and the word for no."""
     for line in (folder / "cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
-        if controllers == "freezer" and path != "/":
-            with contextlib.suppress(OSError):
-                (FREEZER / path.lstrip("/") / "freezer.state").write_text("THAWED")
+        below = path.lstrip("/")
+        switches = {"freezer": (f"freezer/{below}/freezer.state", "THAWED"), "": (f"{below}/cgroup.freeze", "0")}
+        if below and controllers in switches:
+            place, off = switches[controllers]
+            if (CGROUPS / place).exists():
+                yield CGROUPS / place, off
 
 
 if __name__ == "__main__":
+    everything = list(find(sys.argv[1]))
     if len(sys.argv) > 2:
-        end(sys.argv[1], [int(pid) for pid in sys.argv[2:]])
+        work = {"end": end, "wake": wake}[sys.argv[2]]
+        for found in everything:
+            if str(found["holder"]) in sys.argv[3:]:
+                work(PROC / str(found["holder"]))
     else:
-        sys.stdout.writelines(json.dumps(found) + "\n" for found in find(sys.argv[1]))
+        sys.stdout.writelines(json.dumps(found) + "\n" for found in everything)
