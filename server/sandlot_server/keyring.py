@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ teams = typer.Typer(name="teams", help="Teams: nothing of one is seen by another
 Name = Annotated[str, typer.Argument(help="What the key is called; names need not differ.")]
 TeamName = Annotated[str, typer.Argument(help="Also the namespace of the team's templates.")]
 Team = Annotated[str, typer.Option("--team", help="Whose keys.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one document.")]
 KeyId = Annotated[str, typer.Argument(help="Id of the key, or its name where only one has it.")]
 
 
@@ -28,9 +30,14 @@ def add_team(name: TeamName) -> None:
 
 
 @teams.command("list")
-def list_teams() -> None:
+def list_teams(as_json: AsJson = False) -> None:
     """Show all teams."""
-    for team in _call("GET", "/teams"):
+    # Without the default team's key: `sandlot env` is what prints it.
+    found = [{name: team[name] for name in ("teamID", "name", "isDefault")} for team in _call("GET", "/teams")]
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for team in found:
         typer.echo(f"{team['teamID']}  {team['name']}{'  (default)' if team['isDefault'] else ''}")
 
 
@@ -41,9 +48,13 @@ def add_key(name: Name, team: Team = DEFAULT_TEAM) -> None:
 
 
 @keys.command("list")
-def list_keys(team: Team = DEFAULT_TEAM) -> None:
+def list_keys(team: Team = DEFAULT_TEAM, as_json: AsJson = False) -> None:
     """Show the keys of a team, without what is secret of them."""
-    for key in _call_for(team, "GET", "/api-keys"):
+    found = _call_for(team, "GET", "/api-keys")
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for key in found:
         mask = key["mask"]
         shown = f"{mask['prefix']}{mask['maskedValuePrefix']}…{mask['maskedValueSuffix']}"
         typer.echo(f"{key['id']}  {shown}  {key['name']}  last used: {key['lastUsed'] or 'never'}")

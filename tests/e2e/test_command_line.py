@@ -84,6 +84,16 @@ def test_copies_files_and_folders_both_ways(command: Command, sandbox: Sandbox, 
     assert "there is no" in command("cp", str(tmp_path / "none"), f"{sandbox.sandbox_id}:x").stderr
 
 
+def test_a_copy_shows_how_far_it_is(server: LiveServer, sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "large.bin").write_bytes(bytes(20_000_000))
+    own = {name: value for name, value in server.environment.items() if name.startswith("SANDLOT_")}
+    with open_terminal(own, SANDLOT, "cp", tmp_path / "large.bin", f"{sandbox.sandbox_id}:/tmp/") as terminal:
+        wait_until(lambda: terminal.shows("left with 0"), "the copy is done")
+        assert terminal.shows("large.bin")
+        assert terminal.shows("20.0/20.0 MB")
+    assert sandbox.files.get_info("/tmp/large.bin").size == 20_000_000
+
+
 def describe(folder: Path) -> dict[str, bytes | None]:
     return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
 

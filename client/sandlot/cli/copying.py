@@ -12,7 +12,6 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from sandlot import FileType, InvalidArgumentException, Sandbox
 from sandlot.exceptions import NotFoundException
 
-CHUNK = 1024 * 1024
 Place = Annotated[str, typer.Argument(help="A path here, or SANDBOX:PATH.")]
 
 

@@ -6,14 +6,15 @@ import http.client
 import json
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import typer
 
 from sandlot import ConnectionConfig, Sandbox, SandboxException, SandboxNotFoundException
+from sandlot._sync.api import Api
 from sandlot.cli.output import AsJson, SandboxId, print_json, print_rows
 from sandlot.exceptions import ServerUnreachableException
 
@@ -32,36 +33,36 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def _open(path: str, timeout_s: float | None = 60) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+@contextmanager
+def _open(path: str) -> Iterator[http.client.HTTPResponse]:
+    """Have the answer to a GET that goes on; raises ServerUnreachableException when there is none, or it breaks."""
     config = ConnectionConfig()
     url = urlsplit(config.api_url)
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-    connection = kind(url.netloc, timeout=timeout_s)
-    try:
-        connection.request("GET", url.path + path, headers={"X-API-KEY": config.api_key or ""})
-        return connection, connection.getresponse()
-    except OSError as error:
-        connection.close()
-        raise ServerUnreachableException(
-            f"no server answers on {config.api_url}: start one with `make up` or `sandlot serve`"
-        ) from error
+    with closing(kind(url.netloc)) as connection:
+        try:
+            connection.request("GET", url.path + path, headers={"X-API-KEY": config.api_key or ""})
+            yield connection.getresponse()
+        except BrokenPipeError:  # whoever reads what we print has seen enough
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            raise ServerUnreachableException(
+                f"no server answers on {config.api_url}, or not any more: start one with `make up` or `sandlot serve`"
+            ) from error
 
 
-def _get(path: str) -> Any:
-    connection, response = _open(path)
-    with closing(connection):
-        body = json.loads(response.read() or b"null")
-    if response.status == 404:
-        raise SandboxNotFoundException(body["message"])
-    if response.status != 200:
-        raise SandboxException(f"{response.status}: {body['message']}")
-    return body
+def _read_page(sandbox: str, cursor: int) -> list[dict[str, Any]]:
+    query = {"direction": "forward", "cursor": str(cursor)}
+    answer = Api(ConnectionConfig()).call("GET", f"/v2/sandboxes/{quote(sandbox)}/logs", query=query, absorb=(404,))
+    if answer.status == 404:
+        raise SandboxNotFoundException(answer.message)
+    return answer.parse(lambda page: list(page["logs"]), "logs")
 
 
 def logs(sandbox: SandboxId, follow: Follow = False, as_json: AsJson = False) -> None:
     """Show a sandbox's log."""
     if as_json and not follow:
-        print_json(_get(f"/v2/sandboxes/{sandbox}/logs?direction=forward")["logs"])
+        print_json(list(_read_entries(sandbox, follow)))
         return
     for entry in _read_entries(sandbox, follow):
         typer.echo(json.dumps(entry) if as_json else _format_entry(entry))
@@ -71,7 +72,7 @@ def _read_entries(sandbox: str, follow: bool) -> Iterator[dict[str, Any]]:
     """Yield entries once each. The cursor is coarser than the entries' times, so some come twice."""
     cursor, seen = 0, set[str]()
     while True:
-        page = _get(f"/v2/sandboxes/{sandbox}/logs?direction=forward&cursor={cursor}")["logs"]
+        page = _read_page(sandbox, cursor)
         fresh = [entry for entry in page if json.dumps(entry, sort_keys=True) not in seen]
         yield from fresh
         if fresh:
@@ -91,14 +92,14 @@ def _format_entry(entry: dict[str, Any]) -> str:
 
 def events(as_json: AsJson = False) -> None:
     """Show what happens to all sandboxes, as it happens, until Ctrl-C."""
-    connection, response = _open("/_sandlot/events", timeout_s=None)
-    with closing(connection):
+    with _open("/_sandlot/events") as response:
         if response.status != 200:
             raise SandboxException(f"{response.status}: {response.read().decode(errors='replace')}")
         for line in response:
             if line.startswith(b"data:"):
                 event = json.loads(line[5:])
                 typer.echo(json.dumps(event) if as_json else f"{event['sandboxID']} {_format_entry(event)}")
+    raise ServerUnreachableException("the server has ended the stream of events")
 
 
 def metrics(sandbox: SandboxId, follow: Follow = False, as_json: AsJson = False) -> None:

@@ -150,6 +150,7 @@ def test_a_call_of_the_agent(server: FakeServer, answer: Answer, expected: type[
         (stream(then=silence()), TimeoutException, "timeout"),
         (silence(), TimeoutException, "timeout"),
         (stream(STARTED, then=raw(b"zz\r\n")), ProtocolException, "HTTP"),
+        (stream(STARTED, HELLO, then=raw(b"HTTP/1.1 502 Bad Gateway\r\n\r\n", close=True)), ProtocolException, "HTTP"),
     ],
 )
 def test_a_stream_of_the_agent(server: FakeServer, answer: Answer, expected: type[Exception], message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -59,6 +60,11 @@ def test_keys_and_teams_from_a_shell(server: LiveServer) -> None:
     listed = run(server, "keys", "list", "--team", "acme").stdout
     assert "  ci  last used: 20" in listed
     assert key not in listed
+    (told,) = json.loads(run(server, "keys", "list", "--team", "acme", "--json").stdout)
+    assert (told["name"], told["id"] in listed, "key" in told) == ("ci", True, False)
+    named = json.loads(run(server, "teams", "list", "--json").stdout)
+    assert [(team["name"], team["isDefault"]) for team in named] == [("sandlot", True), ("acme", False)]
+    assert "apiKey" not in named[0]
     assert run(server, "keys", "list").stdout == ""
     assert run(server, "keys", "revoke", "ci", "--team", "acme").returncode == 0
     assert server.call("GET", "/v2/sandboxes", **{"X-API-KEY": key})[0] == 401
