@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -78,3 +79,14 @@ def test_nothing_hangs_at_ctrl_c(server: FakeServer, environment: dict[str, str]
             running[line].send_signal(signal.SIGINT)
         ended = {line: (process.wait(30), process.communicate()[1]) for line, process in running.items()}
     assert ended == dict.fromkeys(COMMANDS, (130, b""))
+
+
+def test_without_what_the_server_needs_the_client_has_its_commands() -> None:
+    program = "import sys; sys.modules['psutil'] = None; sys.argv[0] = 'sandlot'; from sandlot.cli import main; main()"
+    shown = subprocess.run(
+        [sys.executable, "-c", program, "--help"], capture_output=True, text=True, timeout=60, env=os.environ
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert "pip install 'sandlot[server]'" in " ".join(shown.stdout.split())
+    words = shown.stdout.split()
+    assert ("sync" in words, "serve" in words) == (True, False)
