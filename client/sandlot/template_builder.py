@@ -9,8 +9,11 @@ from typing import Literal
 
 from ._context import check_source
 from ._recipe import Recipe, Step, find_caller
+from .exceptions import BuildException
 from .readiness import ReadyCmd
 from .template_models import CopyItem
+
+MCP_TEMPLATE = "mcp-gateway"
 
 _Paths = str | Path | list[str | Path]
 _Words = str | list[str]
@@ -162,6 +165,13 @@ class TemplateBuilder(TemplateFinal):
         flags = ["--branch", branch, "--single-branch"] if branch else []
         flags += ["--depth", str(depth)] if depth else []
         return self._run(["git", "clone", *flags, url, *([path] if path else [])], user)
+
+    def add_mcp_server(self, servers: str | list[str]) -> TemplateBuilder:
+        """See that the template has these MCP servers. Raises BuildException unless it begins with `mcp-gateway`."""
+        if self._recipe.template != MCP_TEMPLATE:
+            raise BuildException(f"MCP servers are added to what begins with from_template('{MCP_TEMPLATE}')")
+        names = [servers] if isinstance(servers, str) else servers
+        return self.run_cmd(shlex.join(["mcp-gateway", "pull", *names]), user="root")
 
     def skip_cache(self) -> TemplateBuilder:
         """Run every step from here on again, whatever an earlier build has left."""

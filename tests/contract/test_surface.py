@@ -23,7 +23,7 @@ DESCRIBE = Path(__file__).with_name("describe_surface.py")
 SEED_DEFAULT = "the two SDKs disagree, ours is that of 2.8.1; False is carried out where the newest ignores it"
 BETTER = "more than the official one has, and never required"
 GIT = "deprecated by E2B: git is run with commands.run()"
-NO_TEMPLATE = "for templates of E2B's that Sandlot does not come with: mcp-gateway and devcontainer"
+NO_TEMPLATE = "for a template of E2B's that Sandlot does not come with: devcontainer"
 LATER = "not a part of the client yet"
 TRANSPORT = "belongs to the official SDK's HTTP library"
 OURS = "names a failure or a kind of object for which the official SDK has a foreign name, or none"
@@ -45,10 +45,8 @@ DIFFERENCES = {
     "CommandHandle.exit_code": BETTER,
     "Sandbox.commands.connect(on_stdout)": BETTER,
     "Sandbox.commands.connect(on_stderr)": BETTER,
-    "AsyncTemplate.builder.add_mcp_server": NO_TEMPLATE,
     "AsyncTemplate.builder.beta_dev_container_prebuild": NO_TEMPLATE,
     "AsyncTemplate.builder.beta_set_dev_container_start": NO_TEMPLATE,
-    "Template.builder.add_mcp_server": NO_TEMPLATE,
     "Template.builder.beta_dev_container_prebuild": NO_TEMPLATE,
     "Template.builder.beta_set_dev_container_start": NO_TEMPLATE,
     "ApiParams.validate_api_key": "has no effect in the newest SDK: what has none is not accepted here",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sandlot import (
+    BuildException,
     LogEntry,
     LogEntryStart,
     Template,
@@ -56,6 +57,13 @@ def test_commands(builder: TemplateBuilder, method: str, arguments: Any, options
     assert getattr(builder, method)(*arguments, **options) is builder
     (step,) = builder._recipe.steps
     assert (step.kind, step.args) == ("RUN", expected)
+
+
+def test_mcp_servers_need_their_template(builder: TemplateBuilder) -> None:
+    gateway = Template().from_template("mcp-gateway").add_mcp_server(["exa", "git"])
+    assert gateway._recipe.steps[0].args == ["mcp-gateway pull exa git", "root"]
+    with pytest.raises(BuildException, match="begins with"):
+        builder.add_mcp_server("exa")
 
 
 def test_as_a_dockerfile(builder: TemplateBuilder) -> None:
