@@ -7,18 +7,27 @@ from sandlot import (
     ApiParams,
     AsyncCommandHandle,
     AsyncSandbox,
+    AsyncTemplate,
+    BuildInfo,
     CommandHandle,
     CommandResult,
+    CopyItem,
     EntryInfo,
     FilesystemEvent,
+    LogEntry,
     PtySize,
     Sandbox,
     SandboxInfo,
     SandboxLifecycle,
     SandboxNetworkOpts,
     SnapshotInfo,
+    Template,
+    TemplateBuildStatusResponse,
+    TemplateTag,
     WriteEntry,
     WriteInfo,
+    default_build_logger,
+    wait_for_port,
 )
 from typing import assert_type
 
@@ -72,8 +81,20 @@ async def use() -> None:
     pages = AsyncSandbox.list()
     assert_type(await pages.next_items(), list[SandboxInfo])
 
+    async def log(entry: LogEntry) -> None: ...
+
+    item: CopyItem = {"src": "a", "dest": "/a", "mode": 0o755}
+    template = AsyncTemplate("folder").from_base_image().copy(["a", "b"], "/srv").copy_items([item]).run_cmd(["a", "b"])
+    build = await AsyncTemplate.build(template, "name", tags=["v1"], on_build_logs=log, **opts)
+    assert_type(build, BuildInfo)
+    assert_type(await AsyncTemplate.get_build_status(build), TemplateBuildStatusResponse)
+    assert_type(await AsyncTemplate.get_tags("name"), list[TemplateTag])
+
 
 def use_sync() -> None:
+    started = Template().from_dockerfile("FROM a").set_start_cmd("serve", wait_for_port(80))
+    assert_type(Template.build(started, "name", on_build_logs=default_build_logger("debug")), BuildInfo)
+    assert_type(Template.exists("name"), bool)
     with Sandbox.create() as sandbox:
         assert_type(sandbox, Sandbox)
         assert_type(sandbox.commands.run("x", background=True), CommandHandle[str])
