@@ -117,6 +117,11 @@ def test_sync_keeps_a_folder_equal(server: LiveServer, sandbox: Sandbox, tmp_pat
         (folder / "new/deep/file").write_text("fresh")
         (folder / "dir5/file5").write_text("changed")
         (folder / "dir6/file6").unlink()
+        (folder / "dir7/file7").unlink()
+        (folder / "dir7/file7").mkdir()
+        (folder / "dir7/file7/inside").write_text("a folder now")
+        shutil.rmtree(folder / "dir8")
+        (folder / "dir8").write_text("a file now")
         wanted = {name: data for name, data in describe(folder).items() if data is not None}
         wait_until(lambda: read_mirror(sandbox) == wanted, "the sandbox has the same files", 40)
     finally:
@@ -127,9 +132,14 @@ def test_sync_keeps_a_folder_equal(server: LiveServer, sandbox: Sandbox, tmp_pat
 
 
 READ_ALL = """
-import json, pathlib
-root = pathlib.Path('/home/user/mirror')
-print(json.dumps({str(p.relative_to(root)): p.read_text() for p in root.rglob('*') if p.is_file()}))
+import contextlib, json, os
+found = {}
+for folder, _, names in os.walk('/home/user/mirror'):
+    for name in names:
+        path = os.path.join(folder, name)
+        with contextlib.suppress(FileNotFoundError):  # it is being changed meanwhile
+            found[os.path.relpath(path, '/home/user/mirror')] = open(path).read()
+print(json.dumps(found))
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -58,28 +59,34 @@ class Mirror:
         self.folder = folder
         self._sandbox = sandbox
         self._target = target
+        # What was a file may be a folder next, and the other way round; one has to go before the other comes.
+        self._files: set[Path] = set()
+        self._folders: set[Path] = set()
 
     def push_all(self) -> int:
         """Copy everything that is there; returns how many files."""
-        return self.push({self.folder, *self.folder.rglob("*")})
+        return self.push({self.folder})
 
     def push(self, paths: set[Path]) -> int:
         """Make what these paths are in the sandbox what they are here; returns how many files were written."""
         gone = {path for path in paths if not path.exists()}
         # Below a folder that is gone everything is; one removal says it all.
-        for path in sorted(gone):
-            if not gone & set(path.parents):
-                self._sandbox.files.remove(self._name(path))
-        folders = {path for path in paths if path.is_dir()}
+        self._remove({path for path in gone if not gone & set(path.parents)})
         # A folder that was moved in comes as one change; what is in it was never announced.
-        files = {path for path in paths if path.is_file()}
-        for folder in folders:
-            files |= {path for path in folder.rglob("*") if path.is_file()}
+        folders, files = _collect(paths - gone)
+        self._remove((folders & self._files) | (files & self._folders))
+        for folder in sorted(folders):
             self._sandbox.files.make_dir(self._name(folder))
-            for inner in folder.rglob("*"):
-                if inner.is_dir():
-                    self._sandbox.files.make_dir(self._name(inner))
+        self._folders |= folders
+        self._files |= files
         return self._write(sorted(files))
+
+    def _remove(self, paths: set[Path]) -> None:
+        for path in sorted(paths):
+            self._sandbox.files.remove(self._name(path))
+        if paths:
+            for known in (self._files, self._folders):
+                known.difference_update([one for one in known if one in paths or paths & set(one.parents)])
 
     def _write(self, files: list[Path]) -> int:
         for start in range(0, len(files), BATCH):
@@ -95,3 +102,14 @@ class Mirror:
 
     def _name(self, path: Path) -> str:
         return str(self._target / path.relative_to(self.folder).as_posix())
+
+
+def _collect(paths: set[Path]) -> tuple[set[Path], set[Path]]:
+    """The folders and files among these paths and below them. What goes meanwhile is the next change."""
+    folders = {path for path in paths if path.is_dir()}
+    files = {path for path in paths if path.is_file()}
+    for folder in list(folders):
+        for root, inner, names in os.walk(folder):
+            folders |= {Path(root, name) for name in inner}
+            files |= {path for name in names if (path := Path(root, name)).is_file()}
+    return folders, files
