@@ -7,10 +7,10 @@ BIN := .venv/bin
 # Assigned first: a failure inside eval "$$(…)" would go unseen.
 PREPARE = engine=$$(docker/engine.sh); set -a; eval "$$engine"; images=$$(docker/build.sh all); eval "$$images"; set +a
 
-.PHONY: help bundle up down env test check bench crash demo doctor fuzz images venv
+.PHONY: help bundle up down env test test-desktop check bench crash demo doctor fuzz images venv
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 venv: ## the project's own Python environment, from requirements.lock
 	@docker/venv.sh
@@ -38,6 +38,9 @@ doctor: ## look at everything a sandbox needs, with a fix for each thing that is
 
 test: venv ## everything: checks, unit, contract with the official SDKs, end to end
 	@tests/run
+
+test-desktop: venv ## the desktop template, which `make test` leaves out: its image is large
+	@$(PREPARE); docker/build.sh desktop; $(BIN)/python -m pytest tests/contract/test_desktop.py
 
 check: venv ## lint, types, import direction, generated code up to date
 	@tests/check

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds what sandboxes are made of, each part only when its recipe has changed:
 #
-#   build.sh [all|agent|base|server|TEMPLATE]…    TEMPLATE: code-interpreter, httpbin, mcp-gateway
+#   build.sh [all|agent|base|server|TEMPLATE]…    TEMPLATE: code-interpreter, desktop, httpbin, mcp-gateway
 #
 # Prints NAME=value lines for the server on standard output, progress on standard error.
 #
@@ -200,8 +200,8 @@ main() {
       agent) build_agent ;;
       base) build_base ;;
       server) build_server_base ;;
-      code-interpreter | httpbin | mcp-gateway) build_template "$part" ;;
-      *) fail "no such part: $part (all, agent, base, server, code-interpreter, httpbin, mcp-gateway)" ;;
+      code-interpreter | desktop | httpbin | mcp-gateway) build_template "$part" ;;
+      *) fail "no such part: $part (all, agent, base, server, code-interpreter, desktop, httpbin, mcp-gateway)" ;;
     esac
   done
 }

@@ -13,7 +13,7 @@ from sandlot_server.settings import Settings
 from sandlot_server.store.base import Store
 
 BASE_ID = "base"
-RECIPES = {name: name for name in ("httpbin", "mcp-gateway")} | {"code-interpreter-v1": "code-interpreter"}
+RECIPES = {name: name for name in ("desktop", "httpbin", "mcp-gateway")} | {"code-interpreter-v1": "code-interpreter"}
 """Templates that come with Sandlot, whose ids are their names, and the folders of docker/ with their recipes."""
 BASE_NAMES = ("base", "e2bdev/base")
 BUILD_NAMESPACE = uuid.UUID("6f2c1a52-3b0e-4a53-9b6e-0d6c2f2f8a11")

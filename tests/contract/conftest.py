@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from support.commands import run
 from support.live import LiveServer
+from support.packages import require
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +46,10 @@ def js_dir(contract_dir: Path) -> Path:
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
         run(["npm", "ci", "--no-audit", "--no-fund"], folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's program, installed where it is missing and this can be done."""
+    require(chromium="chromium", certutil="libnss3-tools")
+    return shutil.which("chromium") or pytest.fail("chromium was installed and is not there")

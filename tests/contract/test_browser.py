@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from support.live import LiveServer
-from support.packages import require
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The browser's program, installed where it is missing and this can be done."""
-    require(chromium="chromium", certutil="libnss3-tools")
-    return shutil.which("chromium") or pytest.fail("chromium was installed and is not there")
 
 
 def test_applications_and_the_sdk(server: LiveServer, js_dir: Path, chromium: str) -> None:

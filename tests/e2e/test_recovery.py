@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -192,10 +193,16 @@ def test_what_a_killed_engine_has_forgotten_is_ended(server: LiveServer, client:
         client.containers.run(image, ["sleep", "300"], environment=environment, detach=True)
         for environment in (variable, other)
     )
+    forgotten.reload()
+    network = f"/proc/{forgotten.attrs['State']['Pid']}/ns/net"
     try:
         server.kill()
-        server.start()
-        wait_until(lambda: not _runs(forgotten), "the forgotten one is ended")
+        # As an engine does that holds on to the network: its kernel would go on answering for the address.
+        with Path(network).open() as held:
+            server.start()
+            wait_until(lambda: not _runs(forgotten), "the forgotten one is ended")
+            show = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{held.fileno()}", "ip", "-o", "link", "show", "up"]
+            assert "eth0" not in subprocess.run(show, check=True, capture_output=True, text=True).stdout
         assert _runs(foreign)
         assert Sandbox.connect(known.sandbox_id, **server.options).commands.run("echo on").stdout == "on\n"
     finally:

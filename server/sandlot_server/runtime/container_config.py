@@ -172,7 +172,8 @@ def make_watchman_config(installation: str, image: str, agent_volume: str, comma
             "NetworkMode": "none",
             "ReadonlyRootfs": True,
             "CapDrop": ["ALL"],
-            "CapAdd": ["KILL", "SYS_PTRACE"],
+            # To enter and take down the network of one that is ended takes SYS_ADMIN and NET_ADMIN.
+            "CapAdd": ["KILL", "SYS_PTRACE", "SYS_ADMIN", "NET_ADMIN"],
             "Mounts": mounts,
         },
     }

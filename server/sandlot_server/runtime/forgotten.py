@@ -6,9 +6,13 @@ Runs in a container that sees the processes of the engine's host: no imports but
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import fcntl
 import json
 import os
 import signal
+import socket
+import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +21,8 @@ PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 SHIM = "containerd-shim"
 """The process that holds a container for containerd; it works in the folder that describes the container."""
+CLONE_NEWNET = 0x40000000
+SIOCSIFFLAGS = 0x8914
 VARIABLE = "SANDLOT_CONTAINER="
 
 
@@ -41,11 +47,23 @@ def find(prefix: str) -> Iterator[dict[str, object]]:
 
 
 def end(holder: Path) -> None:
-    """Kill it with the container's process; containerd then forgets both."""
+    """Kill it with the container's process; containerd then forgets both, and nobody answers at its address."""
+    for child in filter(_is_first, _list_children(holder)):
+        with contextlib.suppress(OSError):
+            _silence(child)
     for child in [*_list_children(holder), holder]:
         with contextlib.suppress(OSError):
             _thaw(child)
             os.kill(int(child.name), signal.SIGKILL)
+
+
+def _silence(folder: Path) -> None:
+    """Take the container's network down: the engine can hold on to it, and its kernel would go on answering."""
+    with (folder / "ns/net").open() as network:
+        if ctypes.CDLL(None, use_errno=True).setns(network.fileno(), CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        fcntl.ioctl(asker, SIOCSIFFLAGS, struct.pack("16sH22x", b"eth0", 0))
 
 
 def wake(holder: Path) -> None:
