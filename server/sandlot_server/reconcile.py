@@ -70,11 +70,14 @@ class Reconciler:
         self._shipped = shipped
         self._may_have_missed = asyncio.Event()
         self._idle_tools: set[str] = set()
+        self._is_new = False
 
     async def recover(self) -> None:
         """Take over what an earlier server left; call once, before anything else happens."""
         infos = {info.name: info for info in await self._runtime.list_containers()}
-        for sandbox in await self._store.load_sandboxes():
+        sandboxes = await self._store.load_sandboxes()
+        self._is_new = not infos and not sandboxes
+        for sandbox in sandboxes:
             entry = self._registry.add(sandbox)
             info = infos.pop(sandbox.container, None)
             try:
@@ -229,8 +232,10 @@ class Reconciler:
             is_back = await self._wait()
             try:
                 await self.sweep()
-                if is_back:
+                # Where nothing has ever run, nothing can have been left.
+                if is_back and not self._is_new:
                     await self._end_leftovers()
+                self._is_new = False
                 await self._shipped.adopt_all()
                 await self._catalogue.save_uses()
                 await self._teams.save_uses()

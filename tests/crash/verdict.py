@@ -105,7 +105,7 @@ def check_leftovers(server: LiveServer, ledger: Ledger) -> list[str]:
             Sandbox.kill(info.sandbox_id)
     for snapshot in ledger.snapshots:
         Sandbox.delete_snapshot(snapshot)
-    wait_until(lambda: ledger.count_rows() == 0, "rows of killed sandboxes are gone", LOG_S)
+    wait_until(lambda: ledger.count_rows() == 0, "rows of killed sandboxes are gone", 2 * SWEEP_S)
     server.kill()
     server.settings["SANDLOT_POOL_SIZE"] = "0"
     server.start()

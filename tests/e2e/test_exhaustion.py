@@ -75,6 +75,6 @@ def test_a_host_without_disk(client: docker.DockerClient, tmp_path_factory: pyte
         wait_until(lambda: "nothing new is started" in full.read_log(), "the log says it")
         with pytest.raises(RateLimitException, match="the engine's disk has only"):
             Sandbox.create(**full.options)
-        assert engine.list_containers(client, full.installation) == []
+        wait_until(lambda: engine.list_containers(client, full.installation) == [], "nothing was started")
     finally:
         full.remove()
