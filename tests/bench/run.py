@@ -1,7 +1,8 @@
 """`make bench`: one table of what a user waits for, each row beside a reference measured in the same run.
 
 Everything of ours goes through the official Python SDK against a server of the bench's own. Also writes the rows
-as JSON where `--json FILE` says; `--only WORD` picks rows, `--quick` runs each a tenth as often.
+as JSON where `--json FILE` says, and as a page where `--page FILE` says; `--only WORD` picks rows, `--quick` runs each
+a tenth as often.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from e2b import Sandbox
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from bench import agents, client_cost, door_bench
 from bench.docker_cli import BareContainer, run_and_remove
+from crash.chaos import list_containers
 
-from support.live import LiveServer
+from support.live import LiveServer, wait_until
 
 MB = 1 << 20
+COPY = "half of docker cp"
 DOOR_ROWS = {
     "c1 p50 ms": "1 connection",
     "c1 req/s": "1 connection, req/s",
@@ -37,6 +40,12 @@ DOOR_ROWS = {
     "up MB/s": "upload, MB/s",
 }
 """What door_bench measures, and how the table names it."""
+PAGE_HEAD = """# Performance
+
+One run of `.venv/bin/python tests/bench/run.py --page docs/performance.md`, which writes this page. Everything of ours
+goes through the official Python SDK; the reference of a row was measured in the same run. `ratio` is ours by the
+reference: below 1 is better for times, above 1 for rates.
+"""
 
 
 @dataclass
@@ -129,16 +138,28 @@ class Bench:
         yield summarise("create until the first command ended", taken, failed, target="30")
 
     def measure_burst(self) -> Iterator[Row]:
-        """Many at once, far more than the pool holds."""
-        for count in (20, 50):
-            with ThreadPoolExecutor(count) as pool:
-                began = time.perf_counter()
-                ends = list(pool.map(self._create_timed, [began] * count))
-            good = [end for end in ends if end is not None]
-            yield summarise(f"burst of {count} creates", good, len(ends) - len(good))
-            for sandbox in Sandbox.list(**self.server.options).next_items():
-                Sandbox.kill(sandbox.sandbox_id, **self.server.options)
-            time.sleep(8)  # the pool fills up again
+        """Many at once, far more than the pool holds, and as many as it holds."""
+        yield from self._burst("default pool", 20)
+        yield from self._burst("default pool", 50)
+        with tempfile.TemporaryDirectory() as home:
+            server = LiveServer(Path(home), SANDLOT_POOL_SIZE="20", SANDLOT_POOL_MEMORY_MB="32768")
+            server.start()
+            try:
+                wait_until(lambda: len(list_containers(server.installation)) == 20, "the pool is full", 120)
+                time.sleep(3)  # the last one's agent comes up
+                yield from Bench(server, self.scale)._burst("pool of 20", 20, "p95 250")
+            finally:
+                server.remove()
+
+    def _burst(self, described: str, count: int, target: str = "") -> Iterator[Row]:
+        with ThreadPoolExecutor(count) as threads:
+            began = time.perf_counter()
+            ends = list(threads.map(self._create_timed, [began] * count))
+        good = [end for end in ends if end is not None]
+        yield summarise(f"burst of {count} creates, {described}", good, len(ends) - len(good), target=target)
+        for sandbox in Sandbox.list(**self.server.options).next_items():
+            Sandbox.kill(sandbox.sandbox_id, **self.server.options)
+        time.sleep(8)  # the pool fills up again
 
     def _create_timed(self, began: float) -> float | None:
         try:
@@ -174,10 +195,10 @@ class Bench:
         with BareContainer() as bare:
             up, down = bare.measure_copy(data, self.times(5))
         taken, failed = time_each(lambda: sandbox.files.write("large", data, request_timeout=120), self.times(5))
-        yield summarise("write of 256 MB", taken, failed, reference="docker cp", reference_p50=up)
+        yield summarise("write of 256 MB", taken, failed, reference="docker cp", reference_p50=up, target=COPY)
         read = lambda: sandbox.files.read("large", format="bytes", request_timeout=120)  # noqa: E731
         taken, failed = time_each(read, self.times(5))
-        yield summarise("read of 256 MB", taken, failed, reference="docker cp", reference_p50=down)
+        yield summarise("read of 256 MB", taken, failed, reference="docker cp", reference_p50=down, target=COPY)
         sandbox.kill()
 
     def measure_pause(self) -> Iterator[Row]:
@@ -206,7 +227,7 @@ class Bench:
         if missing := {"caddy", "haproxy"} - found.keys():
             print(f"not here, so not measured beside: {', '.join(sorted(missing))}", file=sys.stderr)
         for column, name in DOOR_ROWS.items():
-            for other in [other for other in ("direct", "caddy", "haproxy") if other in found]:
+            for other in [other for other in ("direct", "splice", "caddy", "haproxy") if other in found]:
                 ours, theirs = found["door"][column], found[other][column]
                 yield Row(f"front door, {name}", rounds, rounds, ours, None, other, theirs)
 
@@ -228,23 +249,31 @@ class Bench:
         yield summarise("agent, from exec to healthy", taken, 0, target="350")
 
 
-def print_table(rows: list[Row]) -> None:
-    """Print the table."""
-    line = "{:<38} {:>9} {:>8} {:>8}   {:<14} {:>8} {:>6}   {}"
-    print(line.format("what (ms, or as it says)", "ok/runs", "p50", "p95", "beside", "p50", "ratio", "target p50"))
+def render_table(rows: list[Row]) -> str:
+    """Return the table as text."""
+    line = "{:<40} {:>9} {:>8} {:>8}   {:<14} {:>8} {:>6}   {}"
+    head = ("what (ms, or as it says)", "ok/runs", "p50", "p95", "beside", "p50", "ratio", "target p50")
+    lines = [line.format(*head)]
     for row in rows:
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         reference = "" if row.reference_p50 is None else f"{row.reference_p50:.{2 if row.reference_p50 < 1 else 1}f}"
         digits = 2 if row.p50 < 1 else 1
         counts, p50 = f"{row.ok}/{row.runs}", f"{row.p50:.{digits}f}"
         p95 = "" if row.p95 is None else f"{row.p95:.1f}"
-        print(line.format(row.name, counts, p50, p95, row.reference, reference, ratio, row.target))
+        lines.append(line.format(row.name, counts, p50, p95, row.reference, reference, ratio, row.target).rstrip())
+    return "\n".join(lines)
+
+
+def describe_machine() -> str:
+    """Return what was measured on, in one line."""
+    return f"{platform.platform()}, {os.cpu_count()} CPUs, Docker {read_engine()}"
 
 
 def main() -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--page", type=Path)
     parser.add_argument("--only", default="")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
@@ -259,10 +288,12 @@ def main() -> None:
                 rows += getattr(bench, name)()
         finally:
             server.remove()
-    print(f"{platform.platform()}, {os.cpu_count()} CPUs, Docker {read_engine()}")
-    print_table(rows)
+    report = f"{describe_machine()}\n{render_table(rows)}"
     if not options.only or "agent" in options.only:
-        print(agents.describe_memory())
+        report += f"\n{agents.describe_memory()}"
+    print(report)
+    if options.page:
+        options.page.write_text(f"{PAGE_HEAD}\n```\n{report}\n```\n")
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
 
