@@ -19,6 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from sandlot import Sandbox
 from support.live import LiveServer
 
 PACKAGES = ("e2b", "sandlot")
@@ -34,7 +35,7 @@ FIRST_CREATE = {
     "sync": "from {package} import Sandbox\nsandbox = Sandbox.create()\n",
     "async": "import asyncio\nfrom {package} import AsyncSandbox\nsandbox = asyncio.run(AsyncSandbox.create())\n",
 }
-REPORT = "print(private_kb() - before)\nimport os, sys; sys.stdout.flush(); os._exit(0)\n"
+REPORT = "print(private_kb() - before, sandbox.sandbox_id)\nimport os, sys; sys.stdout.flush(); os._exit(0)\n"
 
 SANDBOX_CALLS: dict[str, Callable[[Any], object]] = {
     'commands.run("true")': lambda sandbox: sandbox.commands.run("true"),
@@ -50,7 +51,10 @@ def time_first_create(package: str, kind: str) -> tuple[float, int]:
     program = MEMORY + FIRST_CREATE[kind].format(package=package) + REPORT
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return (time.perf_counter() - began) * 1000, int(done.stdout)
+    took_ms = (time.perf_counter() - began) * 1000
+    kilobytes, sandbox_id = done.stdout.split()
+    Sandbox.kill(sandbox_id)
+    return took_ms, int(kilobytes)
 
 
 def compare_first_create(kind: str, runs: int = RUNS) -> dict[str, tuple[float, float]]:

@@ -12,11 +12,11 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from crash.chaos import list_containers
+from bench.idle import wait_until_idle
 from crash.ledger import Ledger
 
 from sandlot import Sandbox
-from support.live import LiveServer, wait_until
+from support.live import LiveServer
 
 WARM_UP = 100
 """Cycles before the first look: a process grows to its working size once."""
@@ -42,9 +42,7 @@ def cycle(server: LiveServer) -> None:
 def measure(server: LiveServer, ledger: Ledger) -> Size:
     """Look at the server once everything that was begun is finished."""
     assert server.process is not None
-    size = int(server.settings["SANDLOT_POOL_SIZE"])
-    wait_until(lambda: ledger.count_rows() == 0, "rows of killed sandboxes are gone", 60)
-    wait_until(lambda: len(list_containers(server.installation, every=True)) == size, "only the pool is left", 60)
+    size = wait_until_idle(server)
     process = psutil.Process(server.process.pid)
     memory = process.memory_info().rss / (1 << 20)
     return Size(memory, process.num_fds(), process.num_threads(), size, ledger.count_rows())

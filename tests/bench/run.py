@@ -26,9 +26,9 @@ from e2b import Sandbox
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from bench import agents, client_cost, door_bench
 from bench.docker_cli import BareContainer, run_and_remove
-from crash.chaos import list_containers
+from bench.idle import wait_until_idle
 
-from support.live import LiveServer, wait_until
+from support.live import LiveServer
 
 MB = 1 << 20
 COPY = "half of docker cp"
@@ -42,9 +42,9 @@ DOOR_ROWS = {
 """What door_bench measures, and how the table names it."""
 PAGE_HEAD = """# Performance
 
-One run of `.venv/bin/python tests/bench/run.py --page docs/performance.md`, which writes this page. Everything of ours
-goes through the official Python SDK; the reference of a row was measured in the same run. `ratio` is ours by the
-reference: below 1 is better for times, above 1 for rates.
+One run of `make bench PAGE=docs/performance.md`, which writes this page. Sandboxes are used through the official Python
+SDK; the rows of our client, of the front door and of the agent are each of that part alone. The reference of a row was
+measured in the same run. `ratio` is ours by the reference: below 1 is better for times, above 1 for rates.
 """
 
 
@@ -145,13 +145,12 @@ class Bench:
             server = LiveServer(Path(home), SANDLOT_POOL_SIZE="20", SANDLOT_POOL_MEMORY_MB="32768")
             server.start()
             try:
-                wait_until(lambda: len(list_containers(server.installation)) == 20, "the pool is full", 120)
-                time.sleep(3)  # the last one's agent comes up
                 yield from Bench(server, self.scale)._burst("pool of 20", 20, "p95 250")
             finally:
                 server.remove()
 
     def _burst(self, described: str, count: int, target: str = "") -> Iterator[Row]:
+        wait_until_idle(self.server)
         with ThreadPoolExecutor(count) as threads:
             began = time.perf_counter()
             ends = list(threads.map(self._create_timed, [began] * count))
@@ -159,7 +158,6 @@ class Bench:
         yield summarise(f"burst of {count} creates, {described}", good, len(ends) - len(good), target=target)
         for sandbox in Sandbox.list(**self.server.options).next_items():
             Sandbox.kill(sandbox.sandbox_id, **self.server.options)
-        time.sleep(8)  # the pool fills up again
 
     def _create_timed(self, began: float) -> float | None:
         try:
@@ -277,14 +275,16 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
+    if options.page and (options.only or options.quick):
+        parser.error("--page is for a whole run: without --only and --quick")
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as home:
         server = LiveServer(Path(home))
         server.start()
         try:
-            time.sleep(5)  # the pool fills
             bench = Bench(server, 0.1 if options.quick else 1)
             for name in [name for name in dir(bench) if name.startswith("measure_") and options.only in name]:
+                wait_until_idle(server)
                 rows += getattr(bench, name)()
         finally:
             server.remove()
