@@ -14,7 +14,7 @@ from docker.errors import ContainerError, DockerException, ImageNotFound
 
 from sandlot_server import daemon
 from sandlot_server.errors import EngineError
-from sandlot_server.runtime.docker_engine import find_agent
+from sandlot_server.runtime.docker_client import find_agent
 from sandlot_server.runtime.swap import can_push, read_swap
 from sandlot_server.settings import Settings
 

@@ -11,7 +11,7 @@ from docker.errors import NotFound
 
 from sandlot_server.errors import BundleError
 from sandlot_server.runtime.base import AGENT_PATH
-from sandlot_server.runtime.docker_engine import AGENT_LABEL, connect, telling_errors
+from sandlot_server.runtime.docker_client import AGENT_LABEL, connect, telling_errors
 
 PLACE = AGENT_PATH.rpartition("/")[0]
 

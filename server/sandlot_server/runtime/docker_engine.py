@@ -1,25 +1,23 @@
-"""Containers of a Docker engine. The only module that talks to Docker."""
+"""Containers of a Docker engine. Only this module and its neighbours, `docker_*`, talk to Docker."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import docker
 import requests
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.utils import kwargs_from_env
+from docker.errors import APIError
 
 from sandlot_protocol.http import ENVD_PORT
 from sandlot_server.border.border import Border
 from sandlot_server.border.policy import Policy
 from sandlot_server.build_models import Credentials
-from sandlot_server.errors import ContainerGone, EngineError, EngineUnavailable, IsolationFailed, StuckContainer
+from sandlot_server.errors import ContainerGone, EngineError, EngineUnavailable
 from sandlot_server.runtime.base import (
     Capture,
     Container,
@@ -38,14 +36,15 @@ from sandlot_server.runtime.container_config import (
     TEMPLATE_LABEL,
     Placement,
     make_config,
-    make_tool_config,
     parse_env,
 )
+from sandlot_server.runtime.docker_client import connect, find_agent, remove_container, telling_errors
 from sandlot_server.runtime.docker_disk import DiskMeter
 from sandlot_server.runtime.docker_events import EventStream, explain
 from sandlot_server.runtime.docker_images import ImageMaker
 from sandlot_server.runtime.docker_leftovers import Leftovers
-from sandlot_server.runtime.firewall import Firewall, Place
+from sandlot_server.runtime.docker_network import DockerNetwork
+from sandlot_server.runtime.firewall import Place
 from sandlot_server.runtime.swap import SwapOut, can_push, find_group, read_swap
 from sandlot_server.settings import Settings
 
@@ -53,14 +52,12 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-AGENT_LABEL = "dev.sandlot.agent"
 CALL_S = 120
 LOG_LINES = 4000
 SLOW_THREADS = 4
 SETTLE_S = 20
 MIB = 1024 * 1024
 SETTLE_PAUSE_S = 0.1
-BRIDGE_OPTIONS = {"com.docker.network.bridge.enable_icc": "false"}
 STATUSES = {
     "created": Status.CREATED,
     "running": Status.RUNNING,
@@ -69,37 +66,13 @@ STATUSES = {
 }
 
 
-@contextmanager
-def telling_errors() -> Iterator[None]:
-    """Translate what the Docker SDK raises."""
-    try:
-        yield
-    except ImageNotFound as error:
-        raise EngineError(f"{error.explanation}: `make images` builds what is missing") from error
-    except NotFound as error:
-        raise ContainerGone(str(error.explanation)) from error
-    except APIError as error:
-        told = str(error.explanation or error)
-        raise _choose_error(told)(told) from error
-    except (requests.exceptions.RequestException, DockerException) as error:
-        raise EngineUnavailable(f"the Docker engine does not answer: {error}") from error
-
-
-def _choose_error(told: str) -> type[EngineError]:
-    if "is not running" in told:
-        return ContainerGone
-    is_stuck = (told.endswith(": already exists") and told.startswith("task ")) or told == "id already in use"
-    return StuckContainer if is_stuck else EngineError
-
-
 class DockerEngine:
     """The containers of one installation on the engine that the environment names."""
 
     def __init__(self, settings: Settings, installation: str) -> None:
         self._settings = settings
         self._installation = installation
-        self._network = f"sandlot-{installation}"
-        self._bridge = f"sl-{installation[:10]}"
+        self._network = DockerNetwork(lambda: self._engine, installation, settings.base_image)
         self._threads = ThreadPoolExecutor(settings.engine_threads, thread_name_prefix="docker")
         # Removals and copies are slow and nobody waits for them: they must not stand before a create or a pause.
         self._slow_threads = ThreadPoolExecutor(SLOW_THREADS, thread_name_prefix="docker-slow")
@@ -120,7 +93,7 @@ class DockerEngine:
     async def open(self) -> None:
         """Find agent and base image, make network and firewall; raises IsolationFailed, EngineError."""
         place = await self._run(self._prepare)
-        self._border = Border(self._settings, self._make_firewall(place), place)
+        self._border = Border(self._settings, self._network.make_firewall(place), place)
         await self._border.open()
 
     async def close(self) -> None:
@@ -259,10 +232,10 @@ class DockerEngine:
         """Remove containers, then the firewall's rules and the network, then images."""
         removed = await self._remove_all()
         deadline = time.monotonic() + SETTLE_S
-        while not await self._run(self._remove_network):
+        while not await self._run(self._network.remove):
             # The engine finishes what a server asked for that has died: a container can still come up.
             if time.monotonic() > deadline:
-                raise EngineError(f"network {self._network} is still in use after {SETTLE_S} s")
+                raise EngineError(f"network {self._network.name} is still in use after {SETTLE_S} s")
             await asyncio.sleep(SETTLE_PAUSE_S)
             removed += await self._remove_all()
         for build_id in await self.list_images() if images else ():
@@ -292,66 +265,15 @@ class DockerEngine:
     def _prepare(self) -> Place:
         self._images.clear()
         self._engine.inspect_image(self._settings.base_image)
-        place = self._ensure_network()
+        place = self._network.ensure()
         self._placement = Placement(
             installation=self._installation,
-            network=self._network,
+            network=self._network.name,
             gateway=place.gateway,
             agent_volume=self._settings.agent_volume or find_agent(self._engine),
             cpus=int(self._engine.info()["NCPU"]),
         )
         return place
-
-    def _ensure_network(self) -> Place:
-        """Return where the sandboxes' network is, made where there is none."""
-        found = self._engine.networks(names=[f"^{self._network}$"])
-        if not found:
-            try:
-                self._engine.create_network(
-                    self._network,
-                    driver="bridge",
-                    options={**BRIDGE_OPTIONS, "com.docker.network.bridge.name": self._bridge},
-                    labels={INSTALLATION_LABEL: self._installation},
-                    check_duplicate=True,
-                )
-            except APIError as error:
-                raise IsolationFailed(f"no network for sandboxes could be made: {error.explanation}") from error
-        addresses = self._engine.inspect_network(self._network)["IPAM"]["Config"][0]
-        return Place(self._bridge, str(addresses["Subnet"]), str(addresses["Gateway"]))
-
-    def _make_firewall(self, place: Place) -> Firewall:
-        return Firewall(self._installation, place, run_in_host=self._run_in_host)
-
-    def _run_in_host(self, command: list[str]) -> str:
-        """Run a command of the base image with the host's network and the right to change it."""
-        config = make_tool_config(self._installation, self._settings.base_image, command)
-        try:
-            tool = self._engine.create_container_from_config(config)["Id"]
-        except APIError as error:
-            raise IsolationFailed(f"{command[0]} could not be run in a container: {error.explanation}") from error
-        try:
-            self._engine.start(tool)
-            code = self._engine.wait(tool)["StatusCode"]
-            output = str(self._engine.logs(tool), errors="replace")
-        except APIError as error:
-            raise IsolationFailed(f"{command[0]} could not be run in a container: {error.explanation}") from error
-        finally:
-            self._remove(tool)
-        if code != 0:
-            raise IsolationFailed(f"{command[0]} failed in a container: {output.strip()}")
-        return output
-
-    def _remove_network(self) -> bool:
-        """Remove network and firewall rules; False while a container is on the network."""
-        for found in self._engine.networks(names=[f"^{self._network}$"]):
-            self._make_firewall(Place(self._bridge, "", "")).remove()
-            try:
-                self._engine.remove_network(found["Id"])
-            except APIError as error:
-                if "active endpoints" not in str(error.explanation):
-                    raise
-                return False
-        return True
 
     def _start(self, spec: ContainerSpec) -> Container:
         assert self._placement is not None, "open() comes first"
@@ -377,7 +299,7 @@ class DockerEngine:
         image = self._engine.inspect_image(found["Image"])
         return Container(
             name=name,
-            address=found["NetworkSettings"]["Networks"][self._network]["IPAddress"],
+            address=found["NetworkSettings"]["Networks"][self._network.name]["IPAddress"],
             agent_port=ENVD_PORT,
             image_id=found["Image"],
             image_env=parse_env(image["Config"].get("Env")),
@@ -409,21 +331,7 @@ class DockerEngine:
 
     def _remove(self, name: str) -> None:
         self._swap.stop(name)
-        try:
-            self._engine.remove_container(name, v=True, force=True)
-        except NotFound:
-            return
-        except APIError as error:
-            # Somebody else removes it already: that is as good, once it is done.
-            if error.status_code != requests.codes.conflict or "already in progress" not in str(error.explanation):
-                raise
-            self._wait_until_removed(name)
-
-    def _wait_until_removed(self, name: str) -> None:
-        try:
-            self._engine.wait(name, condition="removed")
-        except NotFound:
-            return
+        remove_container(self._engine, name)
 
     def _halt(self, name: str) -> None:
         self._swap.stop(name)
@@ -455,20 +363,5 @@ class DockerEngine:
         )
 
 
-def connect(**options: Any) -> docker.APIClient:
-    """Return a client of the engine that DOCKER_HOST names; raises EngineUnavailable."""
-    with telling_errors():
-        return docker.APIClient(version="auto", **options, **kwargs_from_env())
-
-
 def _name(found: dict[str, Any]) -> str:
     return str(found["Names"][0]).removeprefix("/")
-
-
-def find_agent(engine: docker.APIClient) -> str:
-    """Return the name of the newest volume with the agent; raises EngineError when there is none."""
-    volumes = engine.volumes(filters={"label": AGENT_LABEL})["Volumes"] or []
-    if not volumes:
-        raise EngineError("no volume with the agent is on the engine: `make images` makes it")
-    newest = max(volumes, key=lambda volume: str(volume["CreatedAt"]))
-    return str(newest["Name"])

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from docker.errors import APIError, NotFound
+from docker.errors import NotFound
 
 from sandlot_server.errors import EngineError
 from sandlot_server.runtime import forgotten
 from sandlot_server.runtime.container_config import make_watchman_config
+from sandlot_server.runtime.docker_client import run_tool
 
 YOUNG_S = 10
 """What holds a container that the engine knows is at least so old when it is ended."""
@@ -87,17 +88,9 @@ class Leftovers:
     def _run(self, agent_volume: str, *arguments: str) -> str:
         program = Path(forgotten.__file__).read_text()
         command = [program, self._prefix, *arguments]
-        client = self._find_client()
         config = make_watchman_config(self._installation, self._image, agent_volume, command)
-        tool = client.create_container_from_config(config)["Id"]
-        try:
-            client.start(tool)
-            code = client.wait(tool)["StatusCode"]
-            output = str(client.logs(tool, stdout=True, stderr=code != 0), errors="replace")
-        except APIError as error:
-            raise EngineError(f"what a killed engine left could not be looked for: {error.explanation}") from error
-        finally:
-            client.remove_container(tool, force=True)
-        if code != 0:
-            raise EngineError(f"what a killed engine left could not be looked for: {output.strip()}")
-        return output
+        return run_tool(
+            self._find_client(),
+            config,
+            lambda why: EngineError(f"what a killed engine left could not be looked for: {why}"),
+        )

@@ -12,7 +12,7 @@ import docker
 import pytest
 
 from sandlot_server.runtime.container_config import AGENT_PATH
-from sandlot_server.runtime.docker_engine import AGENT_LABEL
+from sandlot_server.runtime.docker_client import AGENT_LABEL
 from sandlot_server.runtime.docker_images import ImageMaker
 from sandlot_server.runtime.layers import UnfitLayer, read_xattrs, write_layer
 

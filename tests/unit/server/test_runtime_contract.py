@@ -12,8 +12,9 @@ import pytest
 
 from sandlot_server.errors import ContainerGone, DiskFull, EngineError
 from sandlot_server.runtime.base import ContainerInfo, ContainerSpec, Death, Listening, Role, Runtime, Status
+from sandlot_server.runtime.docker_client import connect
 from sandlot_server.runtime.docker_disk import DiskMeter
-from sandlot_server.runtime.docker_engine import DockerEngine, connect
+from sandlot_server.runtime.docker_engine import DockerEngine
 from sandlot_server.runtime.docker_images import Digester
 from sandlot_server.runtime.memory import MemoryRuntime
 from sandlot_server.runtime.swap import can_push, read_swap
