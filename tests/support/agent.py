@@ -178,6 +178,13 @@ class Agent:
             raise RpcFailed(answer.json["code"], answer.json["message"], answer.status)
         return answer.json
 
+    async def send_stdin(self, pid: int, data: bytes) -> None:
+        message = {"process": {"pid": pid}, "input": {"stdin": base64.b64encode(data).decode()}}
+        await self.call("process.Process/SendInput", message)
+
+    async def kill(self, pid: int) -> None:
+        await self.call("process.Process/SendSignal", {"process": {"pid": pid}, "signal": "SIGNAL_SIGKILL"})
+
     @contextlib.asynccontextmanager
     async def stream(
         self, method: str, message: Any, headers: dict[str, str] | None = None

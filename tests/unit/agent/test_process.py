@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -121,68 +120,6 @@ async def test_the_default_user_may_be_missing(own_agent: Agent) -> None:
     assert (await own_agent.run("id", "-un", headers=USER)).stdout == b"user\n"
 
 
-async def test_stdin_is_a_pipe_unless_refused(agent: Agent) -> None:
-    for stdin in ({"stdin": True}, {"stdin": None}):
-        async with agent.stream("process.Process/Start", start_request("cat", **stdin)) as events:
-            pid = (await anext(events))["event"]["start"]["pid"]
-            await send_stdin(agent, pid, b"hello")
-            assert await anext(events) == {"event": {"data": {"stdout": base64.b64encode(b"hello").decode()}}}
-            await agent.call("process.Process/CloseStdin", {"process": {"pid": pid}})
-            assert (await anext(events))["event"]["end"]["exitCode"] == 0
-    done = await agent.run("readlink", "/proc/self/fd/0")
-    assert done.stdout == b"/dev/null\n"
-
-
-async def send_stdin(agent: Agent, pid: int, data: bytes) -> None:
-    message = {"process": {"pid": pid}, "input": {"stdin": base64.b64encode(data).decode()}}
-    await agent.call("process.Process/SendInput", message)
-
-
-async def test_large_input_arrives_whole_and_in_order(agent: Agent) -> None:
-    data = os.urandom(3_000_000)
-    async with agent.stream("process.Process/Start", start_request("sha256sum", stdin=True)) as events:
-        pid = (await anext(events))["event"]["start"]["pid"]
-        await send_stdin(agent, pid, data)
-        await agent.call("process.Process/CloseStdin", {"process": {"pid": pid}})
-        line = base64.b64decode((await anext(events))["event"]["data"]["stdout"])
-        assert line.split()[0].decode() == sha256(data).hexdigest()
-
-
-async def test_input_to_a_process_that_ends_unread_fails_instead_of_waiting(agent: Agent) -> None:
-    async with agent.stream("process.Process/Start", start_request("sleep", "0.5", stdin=True)) as events:
-        pid = (await anext(events))["event"]["start"]["pid"]
-        with pytest.raises(RpcFailed) as failed:
-            await asyncio.wait_for(send_stdin(agent, pid, b"x" * 1_000_000), 20)
-        assert failed.value.code == "internal"
-        assert "end" in (await anext(events))["event"]
-
-
-async def test_input_errors(agent: Agent) -> None:
-    async with agent.stream("process.Process/Start", start_request("sleep", "60")) as events:
-        pid = (await anext(events))["event"]["start"]["pid"]
-        for message, code in (
-            ({"input": {"stdin": "aGk="}}, "internal"),
-            ({"input": {"pty": "aGk="}}, "internal"),
-            ({"input": {}}, "unimplemented"),
-            ({}, "unimplemented"),
-            ({"input": {"stdin": "!"}}, "invalid_argument"),
-        ):
-            with pytest.raises(RpcFailed) as failed:
-                await agent.call("process.Process/SendInput", {"process": {"pid": pid}, **message})
-            assert failed.value.code == code, message
-        await agent.call("process.Process/CloseStdin", {"process": {"pid": pid}})
-        with pytest.raises(RpcFailed, match="tty not assigned") as failed:
-            await agent.call(
-                "process.Process/Update", {"process": {"pid": pid}, "pty": {"size": {"rows": 1, "cols": 1}}}
-            )
-        assert failed.value.code == "internal"
-        await kill(agent, pid)
-
-
-async def kill(agent: Agent, pid: int, signal: str = "SIGNAL_SIGKILL") -> None:
-    await agent.call("process.Process/SendSignal", {"process": {"pid": pid}, "signal": signal})
-
-
 async def test_signals(agent: Agent) -> None:
     for signal, status in (("SIGNAL_SIGTERM", "signal: terminated"), (9, "signal: killed")):
         async with agent.stream("process.Process/Start", start_request("sleep", "60")) as events:
@@ -190,7 +127,7 @@ async def test_signals(agent: Agent) -> None:
             await agent.call("process.Process/SendSignal", {"process": {"pid": pid}, "signal": signal})
             assert (await anext(events))["event"]["end"]["status"] == status
     with pytest.raises(RpcFailed, match=f"process with pid {pid} not found") as failed:
-        await kill(agent, pid)
+        await agent.kill(pid)
     assert failed.value.code == "not_found"
     done = await agent.run("/bin/sh", "-c", f"kill -0 {pid}")
     assert done.end["exitCode"] != 0
@@ -203,7 +140,7 @@ async def test_other_signals_are_unimplemented(agent: Agent) -> None:
             with pytest.raises(RpcFailed) as failed:
                 await agent.call("process.Process/SendSignal", {"process": {"pid": pid}, "signal": signal})
             assert failed.value.code == "unimplemented"
-        await kill(agent, pid)
+        await agent.kill(pid)
 
 
 async def test_a_signal_reaches_the_process_alone_and_ends_the_stream(agent: Agent) -> None:
@@ -211,7 +148,7 @@ async def test_a_signal_reaches_the_process_alone_and_ends_the_stream(agent: Age
     async with agent.stream("process.Process/Start", start_request("/bin/sh", "-c", script)) as events:
         pid = (await anext(events))["event"]["start"]["pid"]
         child = base64.b64decode((await anext(events))["event"]["data"]["stdout"]).decode().strip()
-        await kill(agent, pid)
+        await agent.kill(pid)
         assert "end" in (await anext(events))["event"]
     done = await agent.run("/bin/sh", "-c", f"kill -0 {child} && kill -9 {child}")
     assert done.end["exitCode"] == 0
@@ -269,17 +206,17 @@ async def test_a_deadline_of_connect_ends_the_stream_and_not_the_process(agent: 
             await agent.collect("process.Process/Connect", {"process": {"pid": pid}}, {"Connect-Timeout-Ms": "300"})
         assert failed.value.code == "deadline_exceeded"
         assert pid in await list_pids(agent)
-        await kill(agent, pid)
+        await agent.kill(pid)
 
 
 async def test_connect_sees_what_comes_after_it(agent: Agent) -> None:
     async with agent.stream("process.Process/Start", start_request("cat", stdin=True)) as first:
         pid = (await anext(first))["event"]["start"]["pid"]
-        await send_stdin(agent, pid, b"one")
+        await agent.send_stdin(pid, b"one")
         await anext(first)
         async with agent.stream("process.Process/Connect", {"process": {"pid": pid}}) as second:
             assert await anext(second) == {"event": {"start": {"pid": pid}}}
-            await send_stdin(agent, pid, b"two")
+            await agent.send_stdin(pid, b"two")
             assert await anext(first) == await anext(second)
             await agent.call("process.Process/CloseStdin", {"process": {"pid": pid}})
             assert (await anext(first)) == (await anext(second)) == {"event": {"end": EXIT_0}}
@@ -297,7 +234,7 @@ async def test_an_exit_can_be_asked_for_a_while(agent: Agent) -> None:
     # A new process of that tag is the only one of that tag.
     async with agent.stream("process.Process/Start", start_request("sleep", "60", tag="seven")) as events:
         pid = (await anext(events))["event"]["start"]["pid"]
-        await kill(agent, pid)
+        await agent.kill(pid)
     await has_ended(agent, pid)
     events = await agent.collect("process.Process/Connect", {"process": {"tag": "seven"}})
     assert events[0]["event"]["start"]["pid"] == pid
@@ -315,7 +252,7 @@ async def test_tags_select_among_several(agent: Agent) -> None:
         await agent.call("process.Process/SendSignal", {"process": {"tag": "b"}, "signal": "SIGNAL_SIGKILL"})
         assert "end" in (await anext(second))["event"]
         for pid in pids[:2]:
-            await kill(agent, pid)
+            await agent.kill(pid)
 
 
 async def test_unknown_processes(agent: Agent) -> None:
@@ -335,7 +272,7 @@ async def test_list_shows_the_config_as_requested(agent: Agent) -> None:
         listed = [one for one in (await agent.call("process.Process/List"))["processes"] if one["pid"] == pid]
         config = {"cmd": "/bin/sleep", "args": ["60"], "envs": {"A": "b"}, "cwd": "/"}
         assert listed == [{"config": config, "pid": pid}]
-        await kill(agent, pid)
+        await agent.kill(pid)
 
 
 async def test_keepalives_come_in_silence(agent: Agent) -> None:
@@ -345,7 +282,7 @@ async def test_keepalives_come_in_silence(agent: Agent) -> None:
         pid = (await anext(events))["event"]["start"]["pid"]
         assert await asyncio.wait_for(anext(events), 10) == {"event": {"keepalive": {}}}
         assert await asyncio.wait_for(anext(events), 10) == {"event": {"keepalive": {}}}
-        await kill(agent, pid)
+        await agent.kill(pid)
 
 
 async def test_much_output_arrives_whole_in_chunks_of_bounded_size(agent: Agent) -> None:
@@ -393,7 +330,7 @@ async def test_a_hundred_commands_at_once(agent: Agent) -> None:
     async def converse(n: int) -> None:
         async with agent.stream("process.Process/Start", start_request("/bin/sh", "-c", script, stdin=True)) as events:
             pid = (await anext(events))["event"]["start"]["pid"]
-            await send_stdin(agent, pid, b"%d\n" % n)
+            await agent.send_stdin(pid, b"%d\n" % n)
             done = Finished.read([{"start": {"pid": pid}}, *[one["event"] async for one in events]])
             assert done.stdout == done.stderr == b"%d\n" % n
 
