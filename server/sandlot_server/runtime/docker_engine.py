@@ -235,7 +235,8 @@ class DockerEngine:
         while not await self._run(self._network.remove):
             # The engine finishes what a server asked for that has died: a container can still come up.
             if time.monotonic() > deadline:
-                raise EngineError(f"network {self._network.name} is still in use after {SETTLE_S} s")
+                attached = ", ".join(await self._run(self._network.list_attached)) or "nothing the engine can name"
+                raise EngineError(f"network {self._network.name} is still in use after {SETTLE_S} s, by {attached}")
             await asyncio.sleep(SETTLE_PAUSE_S)
             removed += await self._remove_all()
         for build_id in await self.list_images() if images else ():

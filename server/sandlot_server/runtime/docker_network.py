@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from docker.errors import APIError
+from docker.errors import APIError, NotFound
 
 from sandlot_server.errors import IsolationFailed
 from sandlot_server.runtime.container_config import INSTALLATION_LABEL, make_tool_config
@@ -62,5 +62,22 @@ class DockerNetwork:
             except APIError as error:
                 if "active endpoints" not in str(error.explanation):
                     raise
+                self._detach_forgotten(found["Id"])
                 return False
         return True
+
+    def list_attached(self) -> list[str]:
+        """Return the names of the containers that are on the network, by what the engine knows."""
+        try:
+            attached = self._find_client().inspect_network(self.name)["Containers"] or {}
+        except NotFound:
+            return []
+        return sorted(str(endpoint["Name"]) for endpoint in attached.values())
+
+    def _detach_forgotten(self, network: str) -> None:
+        """Take off what containers have left that are gone: the engine can forget to when they die while they start."""
+        for name in self.list_attached():
+            try:
+                self._find_client().inspect_container(name)
+            except NotFound:
+                self._find_client().disconnect_container_from_network(name, network, force=True)
