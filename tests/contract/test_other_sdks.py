@@ -34,4 +34,4 @@ def test_an_sdk_of_an_earlier_era(seed_python: Path, contract_dir: Path, sdk: di
 
 
 def test_the_javascript_sdk(js_dir: Path, sdk: dict[str, str]) -> None:
-    run(["node", "--test", "life.test.js", "agent.test.js"], js_dir, {**os.environ, **sdk})
+    run(["node", "--test", "life.test.js", "agent.test.js", "interpreter.test.js"], js_dir, {**os.environ, **sdk})

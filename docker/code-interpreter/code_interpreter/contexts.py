@@ -11,7 +11,8 @@ from code_interpreter.messages import Line
 from code_interpreter.variables import find_undoing, write_changes
 
 HOME = "/home/user"
-SPECS = {"python": "python3", "javascript": "javascript", "typescript": "typescript"}
+LANGUAGES = ("python", "javascript", "typescript", "r", "java", "bash")
+"""Each has a kernel of its name."""
 SHORT_NAMES = {"js": "javascript", "ts": "typescript", "": "python"}
 Environment = Callable[[], Awaitable[dict[str, str]]]
 
@@ -31,7 +32,7 @@ class Context:
         self.id = str(uuid.uuid4())
         self.language = language
         self.cwd = cwd
-        self._kernel = Kernel(SPECS[language], cwd)
+        self._kernel = Kernel(language, cwd)
         self._turn = asyncio.Lock()
         self._shared: dict[str, str] | None = None
         self._executions: set[Execution] = set()
@@ -182,6 +183,6 @@ def _find_language(name: str | None) -> str:
     """Raises ContextFailed for a language without a kernel."""
     lowered = (name or "").strip().lower()
     language = SHORT_NAMES.get(lowered, lowered)
-    if language not in SPECS:
-        raise ContextFailed(f"Failed to create context: no kernel for '{language}' (there are: {', '.join(SPECS)})")
+    if language not in LANGUAGES:
+        raise ContextFailed(f"Failed to create context: no kernel for '{language}' (there are: {', '.join(LANGUAGES)})")
     return language

@@ -9,6 +9,8 @@ from IPython.core.formatters import BaseFormatter, JSONFormatter
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets import ObjectName, Unicode
 
+from code_interpreter.pictures import show_saved
+
 
 class TableFormatter(BaseFormatter):
     """The columns of a pandas table."""
@@ -67,9 +69,10 @@ class PlainFormatter(JSONFormatter):
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Add the formatters to a kernel's shell."""
+    """Add the formatters to a kernel's shell; called by IPython."""
     formatters = shell.display_formatter.formatters
     for kind in (TableFormatter, ChartFormatter):
         formatter = kind(parent=shell.display_formatter)
         formatters[formatter.format_type] = formatter
     formatters["application/json"] = PlainFormatter(parent=shell.display_formatter)
+    show_saved()

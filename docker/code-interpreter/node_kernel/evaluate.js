@@ -25,16 +25,20 @@ const shell = repl.start({
 })
 let fail = null
 errors.on('error', (error) => (fail ?? console.error)(error))
-process.on('SIGINT', () => fail?.(new Error('Script execution was interrupted by `SIGINT`')))
+const interrupt = () => fail?.(new Error('Script execution was interrupted by `SIGINT`'))
+process.on('SIGINT', interrupt)
 
 function evaluate(code) {
   return new Promise((resolve, reject) => {
     fail = reject
+    // Code that does not wait is interrupted by the REPL itself; beside a listener of ours SIGINT would end the process.
+    process.off('SIGINT', interrupt)
     shell.eval(`${code}\n`, shell.context, 'cell', (error, value) => {
       // A promise as the value is waited for, as it would be with await.
       if (error) reject(error instanceof repl.Recoverable ? error.err : error)
       else resolve(value)
     })
+    process.on('SIGINT', interrupt)
   })
 }
 

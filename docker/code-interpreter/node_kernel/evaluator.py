@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import selectors
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any
 
 PROGRAM = Path(__file__).with_name("evaluate.js")
 CHUNK = 65536
+GRACE_S = 3
+"""Code that spins after it has waited cannot be interrupted: then the process is ended."""
 Show = Callable[[str, str], None]
 
 
@@ -51,12 +55,19 @@ class Evaluator:
             self._process.stdin.flush()
         except BrokenPipeError:
             return self._start_anew()
-        answer = b""
+        answer, deadline = b"", math.inf
         while not answer.endswith(b"\n"):
-            with suppress(KeyboardInterrupt):  # Node was interrupted as well, and answers
+            try:
                 answer += self._read_some(show)
-            if self._process.poll() is not None and not answer:
-                return self._start_anew()
+            except KeyboardInterrupt:  # Node was interrupted as well, and answers
+                deadline = time.monotonic() + GRACE_S
+            if time.monotonic() > deadline:
+                self._process.kill()
+                self._process.wait()
+            if self._process.poll() is not None:
+                answer += self._read_some(show, wait_s=0)
+                if not answer.endswith(b"\n"):
+                    return self._start_anew()
         # Node writes to pipes at once, so all that the code printed is there by now.
         self._drain(show)
         decoded: dict[str, Any] = json.loads(answer)

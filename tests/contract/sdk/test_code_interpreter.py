@@ -106,6 +106,31 @@ def test_variables_of_the_sandbox_and_of_one_execution(
     assert look("OWN") == "none"
 
 
+@pytest.mark.parametrize(
+    ("language", "hello", "read"),
+    [
+        ("r", "cat('hello\\n')", "cat(Sys.getenv('{}', 'none'))"),
+        ("java", 'System.out.println("hello")', 'System.out.print(System.getProperty("{}", "none"))'),
+        ("bash", "echo hello", "echo -n ${{{}:-none}}"),
+    ],
+)
+def test_other_languages(sandbox: code_interpreter.Sandbox, language: str, hello: str, read: str) -> None:
+    def look(name: str, **options: object) -> str:
+        shown = sandbox.run_code(read.format(name), language=language, **options).logs.stdout
+        return "".join(shown).removesuffix("\n")
+
+    assert "".join(sandbox.run_code(hello, language=language).logs.stdout) == "hello\n"
+    assert look("SHARED") == "of the sandbox"
+    assert look("OWN", envs={"OWN": "a 'b' \"c\" ü"}) == "a 'b' \"c\" ü"
+    assert look("OWN") == "none"
+
+
+def test_a_picture_that_is_saved_is_shown(sandbox: code_interpreter.Sandbox) -> None:
+    code = "from PIL import Image\nImage.new('RGB', (2, 2)).save('black.png')"
+    (result,) = sandbox.run_code(code).results
+    assert base64.b64decode(result.png).startswith(b"\x89PNG")
+
+
 def test_javascript_and_typescript(sandbox: code_interpreter.Sandbox) -> None:
     sandbox.run_code("import { basename } from 'path'\nconst a = [1, 2]", language="js")
     assert sandbox.run_code("const a = await Promise.resolve(5); a + basename('/x/y')", language="js").text == "5y"
@@ -115,9 +140,19 @@ def test_javascript_and_typescript(sandbox: code_interpreter.Sandbox) -> None:
     assert sandbox.run_code("const n: number = 3; n", language="ts").text == "3"
 
 
-def test_javascript_that_never_ends_holds_nothing_up(sandbox: code_interpreter.Sandbox) -> None:
+@pytest.mark.parametrize("code", ["while (true) {}", "await new Promise(() => {})"])
+def test_javascript_that_never_ends_is_interrupted_and_what_was_defined_stays(
+    sandbox: code_interpreter.Sandbox, code: str
+) -> None:
+    sandbox.run_code("const kept = 5", language="js")
     with pytest.raises(code_interpreter.TimeoutException):
-        sandbox.run_code("while (true) {}", language="js", timeout=2)
+        sandbox.run_code(code, language="js", timeout=2)
+    assert sandbox.run_code("kept", language="js").text == "5"
+
+
+def test_javascript_that_cannot_be_interrupted_holds_nothing_up(sandbox: code_interpreter.Sandbox) -> None:
+    with pytest.raises(code_interpreter.TimeoutException):
+        sandbox.run_code("await null; while (true) {}", language="js", timeout=2)
     assert sandbox.run_code("1 + 1", language="js").text == "2"
 
 
