@@ -5,14 +5,16 @@ from __future__ import annotations
 import platform
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import docker
 from docker.errors import ContainerError, DockerException, ImageNotFound
 
-from sandlot_server import daemon
+from sandlot_server import control, daemon
+from sandlot_server.daemon import DaemonError
 from sandlot_server.errors import EngineError
 from sandlot_server.runtime.docker_client import find_agent
 from sandlot_server.runtime.swap import can_push, read_swap
@@ -78,6 +80,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     finally:
         client.close()
     yield _check_port(settings)
+    if pid is not None:
+        yield _check_pool(settings)
     yield _check_names(settings.domain)
     yield examine_inotify()
 
@@ -141,6 +145,21 @@ def _check_port(settings: Settings) -> Finding:
     if occupant := daemon.find_occupant(settings.port):
         return Finding("server", f"port {settings.port} is taken by {occupant}", "stop it, or set SANDLOT_PORT")
     return Finding("server", f"not running; {address} is free", "run `make up` or `sandlot serve --background`")
+
+
+def _check_pool(settings: Settings) -> Finding:
+    try:
+        levels = control.call(settings, "GET", "/_sandlot/pool")
+    except DaemonError as error:
+        return Finding("pool", f"not known: {error}")
+    return Finding("pool", "; ".join(map(describe_level, levels)) or "nothing waits")
+
+
+def describe_level(level: Mapping[str, Any]) -> str:
+    """What `/_sandlot/pool` tells of a template, for people."""
+    waiting = f"{level['template_id']}: {level['waiting']} of {level['wanted']} wait"
+    asked = level["taken"] + level["missed"]
+    return f"{waiting}, {level['taken']} of {asked} creates took one" if asked else waiting
 
 
 def _check_disk(client: docker.DockerClient) -> Finding:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from sandlot_server.containers import Containers
 from sandlot_server.errors import SandlotError
@@ -31,6 +33,9 @@ class Line:
     def __init__(self, template: Template) -> None:
         self.template = template
         self.waiting: deque[Container] = deque()
+        self.coming = 0
+        self.taken = 0
+        self.missed = 0
         self.uses: deque[float] = deque()
 
     def count_uses(self) -> int:
@@ -41,8 +46,19 @@ class Line:
         return len(self.uses)
 
 
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How many containers of a template wait, of how many that are wanted, and how often none did."""
+
+    template_id: str
+    waiting: int
+    wanted: int
+    taken: int
+    missed: int
+
+
 class Pool:
-    """Idle containers by build. One worker refills it, as long as anything is missing."""
+    """Idle containers by build, refilled by some workers as long as anything is missing."""
 
     def __init__(
         self,
@@ -63,7 +79,11 @@ class Pool:
         """Hand out a waiting container of the template, or None; it is the caller's from now on."""
         line = self._note_use(template)
         self._changed.set()
-        return line.waiting.popleft() if line.waiting else None
+        if not line.waiting:
+            line.missed += 1
+            return None
+        line.taken += 1
+        return line.waiting.popleft()
 
     def expect(self, template: Template) -> None:
         """Have one container of a template wait, before anybody has asked for one."""
@@ -89,6 +109,13 @@ class Pool:
     def count(self) -> int:
         """How many containers wait."""
         return len(self.list_waiting())
+
+    def list_levels(self) -> list[Level]:
+        """How full the pool is and has been since the server's start, a line for each template that it knows."""
+        return [
+            Level(line.template.id, len(line.waiting), self._count_wanted(line), line.taken, line.missed)
+            for line in self._lines.values()
+        ]
 
     def forget(self, name: str) -> None:
         """A waiting container has ended: do not hand it out, and replace it."""
@@ -117,6 +144,11 @@ class Pool:
 
     async def run(self) -> None:
         """Keep the pool full until cancelled."""
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(self._settings.pool_workers or _count_workers()):
+                workers.create_task(self._refill())
+
+    async def _refill(self) -> None:
         while True:
             self.retire()
             self._changed.clear()
@@ -135,6 +167,7 @@ class Pool:
 
     async def _add(self, line: Line) -> bool:
         name = self._containers.new_name()
+        line.coming += 1
         try:
             container = await self._containers.provision(name, line.template)
         except SandlotError as error:
@@ -144,6 +177,11 @@ class Pool:
         except asyncio.CancelledError:
             self._remove(name)
             raise
+        finally:
+            line.coming -= 1
+        if self._lines.get(line.template.build_id) is not line:  # retired meanwhile
+            self._remove(name)
+            return True
         self._drop_others(line, container)
         line.waiting.append(container)
         return True
@@ -176,6 +214,11 @@ class Pool:
         return min(line.count_uses(), self._settings.pool_size)
 
     def _has_room(self, line: Line) -> bool:
-        used_mb = sum(other.template.memory_mb * len(other.waiting) for other in self._lines.values())
+        used_mb = sum(other.template.memory_mb * (len(other.waiting) + other.coming) for other in self._lines.values())
         fits = used_mb + line.template.memory_mb <= self._settings.pool_memory_mb
-        return fits and len(line.waiting) < self._count_wanted(line)
+        return fits and len(line.waiting) + line.coming < self._count_wanted(line)
+
+
+def _count_workers() -> int:
+    """A container that starts keeps more than one core busy; requests are to find one free."""
+    return max(1, (os.cpu_count() or 1) // 2)

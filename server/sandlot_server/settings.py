@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     pool_memory_mb: int = Field(default=8192, ge=0)
     """Together, idle containers may have memory limits of at most this many MiB."""
 
+    pool_workers: int = Field(default=0, ge=0)
+    """Idle containers started at once to refill the pool; 0: one for every two cores."""
+
     engine_threads: int = Field(default=8, ge=1)
     """Calls to the container engine at once."""
 

@@ -27,6 +27,7 @@ from sandlot_server.history import History
 from sandlot_server.identity import Identity
 from sandlot_server.journal import Journal
 from sandlot_server.metrics import Metrics
+from sandlot_server.pool import Pool
 from sandlot_server.proxy.limits import Stats
 from sandlot_server.registry import Registry
 from sandlot_server.runtime.base import Runtime
@@ -60,6 +61,7 @@ class Services(Protocol):
     runtime: Runtime
     templates: TemplateService
     activity: ActivityRecorder
+    pool: Pool
 
 
 def create_app(services: Services) -> FastAPI:

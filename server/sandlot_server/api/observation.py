@@ -26,6 +26,7 @@ from sandlot_server.journal import NO_SANDBOX, Journal
 from sandlot_server.metrics import Metrics
 from sandlot_server.models import DEFAULT_TEAM, LogEntry, Sample
 from sandlot_server.names import parse_sandbox_id
+from sandlot_server.pool import Pool
 from sandlot_server.store.base import Store
 
 router = APIRouter(dependencies=[Depends(require_key)])
@@ -123,6 +124,13 @@ async def show_address(request: Request) -> Response:
 async def show_door(request: Request) -> Response:
     """What the front door has counted since the server's start."""
     return JSONResponse(asdict(request.app.state.door_stats))
+
+
+@router.get("/_sandlot/pool", dependencies=[Depends(require_default_team)])
+async def show_pool(request: Request) -> Response:
+    """How many containers wait for each template, and how often one did and none did since the server's start."""
+    pool: Pool = request.app.state.pool
+    return JSONResponse([asdict(level) for level in pool.list_levels()])
 
 
 def _history(request: Request) -> History:

@@ -125,6 +125,38 @@ async def test_a_waiting_container_that_is_gone_unnoticed(settings: Settings, ru
         assert runtime.agent(made.container).inits[0]["sandboxID"] == made.id
 
 
+async def test_workers_start_as_many_at_once_and_none_too_many(tmp_path: Path) -> None:
+    starting: set[str] = set()
+    at_once: list[int] = []
+
+    def count(operation: str, name: str) -> None:
+        if operation == "start":
+            starting.add(name)
+            at_once.append(len(starting))
+        elif operation == "started":
+            starting.remove(name)
+
+    runtime = MemoryRuntime(before=count, start_delay_s=0.02)
+    settings = Settings(home=tmp_path, runtime="memory", pool_size=5, pool_workers=3)
+    installation = open_installation(settings, runtime=runtime, store=MemoryStore())
+    async with installation.run():
+        await until(lambda: installation.pool.count() == 5, "five containers wait")
+        assert len(await runtime.list_containers()) == 5
+    assert max(at_once) == 3
+    await runtime.destroy()
+
+
+async def test_what_was_asked_for_shows(settings: Settings, runtime: MemoryRuntime) -> None:
+    installation = open_installation(settings, runtime=runtime, store=MemoryStore())
+    async with installation.run():
+        await is_full(installation)
+        await asyncio.gather(*(installation.service.create(BASE) for _ in range(3)))
+        await is_full(installation)
+        (level,) = installation.pool.list_levels()
+        assert (level.template_id, level.waiting, level.wanted) == ("base", 2, 2)
+        assert (level.taken, level.missed) == (2, 1)
+
+
 async def test_the_memory_budget_holds(settings: Settings, runtime: MemoryRuntime) -> None:
     small = settings.model_copy(update={"pool_memory_mb": 1500, "memory_mb": 1024})
     installation = open_installation(small, runtime=runtime, store=MemoryStore())

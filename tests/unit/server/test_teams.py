@@ -323,6 +323,7 @@ async def until(stream: httpx.Response, start: str) -> AsyncIterator[str]:
 
 async def test_what_is_about_the_whole_installation(other: httpx.AsyncClient) -> None:
     assert (await other.get("/_sandlot/door")).status_code == 403
+    assert (await other.get("/_sandlot/pool")).status_code == 403
     assert (await other.post("/_sandlot/templates", json=[])).status_code == 403
 
 
