@@ -45,8 +45,8 @@ test-desktop: venv ## the desktop template, which `make test` leaves out: its im
 check: venv ## lint, types, import direction, generated code up to date
 	@tests/check
 
-bench: venv ## measured table, ours beside bare Docker, Caddy and HAProxy; PAGE=<file> keeps it as a page
-	@$(PREPARE); $(BIN)/python tests/bench/run.py $(PAGE:%=--page %)
+bench: venv ## measured table, ours beside bare Docker, Caddy and HAProxy; PAGE=<file> keeps it, COMPARE=<commit>, ONLY=<word>
+	@$(PREPARE); $(BIN)/python tests/bench/run.py $(PAGE:%=--page %) $(COMPARE:%=--compare %) $(ONLY:%=--only %)
 
 crash: venv ## load and SIGKILL for CRASH_SECONDS, in an engine of its own (as root); then nothing may be lost
 	@$(PREPARE); bundle=$$(mktemp -d)/bundle.tar; SANDLOT_HOME=$${bundle%/*} $(BIN)/sandlot bundle save "$$bundle" --no-packages; \

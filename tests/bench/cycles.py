@@ -39,6 +39,15 @@ def cycle(server: LiveServer) -> None:
         assert sandbox.commands.run("echo ok").stdout == "ok\n"
 
 
+def _succeeds(server: LiveServer) -> bool:
+    try:
+        cycle(server)
+    except Exception as error:
+        print(f"failed: {error!r}", file=sys.stderr)
+        return False
+    return True
+
+
 def measure(server: LiveServer, ledger: Ledger) -> Size:
     """Look at the server once everything that was begun is finished."""
     assert server.process is not None
@@ -59,8 +68,7 @@ def run(count: int, warm_up: int = WARM_UP) -> tuple[int, list[Size]]:
                 cycle(server)
             sizes, succeeded = [measure(server, ledger)], 0
             for _ in range(count):
-                cycle(server)
-                succeeded += 1
+                succeeded += _succeeds(server)
             sizes.append(measure(server, ledger))
         finally:
             server.remove()
