@@ -24,13 +24,14 @@ MB = 1 << 20
 
 @dataclass(frozen=True)
 class Density:
-    """Megabytes for each sandbox, and percent of one core for all together with server and engine."""
+    """Megabytes for each sandbox, and percent of one core: of all together with the server, and of the engine."""
 
     succeeded: int
     memory_mb: float
     agent_mb: float
     shim_mb: float
     cpu_percent: float
+    engine_cpu_percent: float
 
 
 def measure(server: LiveServer, count: int) -> Density:
@@ -43,8 +44,8 @@ def measure(server: LiveServer, count: int) -> Density:
             used = (before - psutil.virtual_memory().available) / MB / max(1, len(made))
             agents = _find_agents(server)
             shims = list({parent for agent in agents if (parent := agent.parent()) is not None})
-            cpu = _measure_cpu([*agents, *shims, *_find_engine(), *_find_server(server)])
-            return Density(len(made), used, _measure_private(agents), _measure_private(shims), cpu)
+            cpu = _measure_cpu([*agents, *shims, *_find_server(server)], list(_find_engine()))
+            return Density(len(made), used, _measure_private(agents), _measure_private(shims), *cpu)
         finally:
             list(threads.map(lambda sandbox: sandbox.kill(), made))
 
@@ -81,11 +82,13 @@ def _measure_private(processes: list[psutil.Process]) -> float:
     return statistics.median(process.memory_full_info().uss for process in processes) / MB
 
 
-def _measure_cpu(processes: list[psutil.Process]) -> float:
-    before = sum(map(_read_cpu, processes))
+def _measure_cpu(*groups: list[psutil.Process]) -> list[float]:
+    before = [sum(map(_read_cpu, group)) for group in groups]
     began = time.monotonic()
     time.sleep(QUIET_S)
-    return 100 * (sum(map(_read_cpu, processes)) - before) / (time.monotonic() - began)
+    after = [sum(map(_read_cpu, group)) for group in groups]
+    passed = time.monotonic() - began
+    return [100 * (now - was) / passed for was, now in zip(before, after, strict=True)]
 
 
 def _read_cpu(process: psutil.Process) -> float:
