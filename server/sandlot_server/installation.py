@@ -133,6 +133,7 @@ class Installation:
             store=store,
             catalogue=self.catalogue,
             pool=self.pool,
+            host_disk=self.host_disk,
             tools=Tools(
                 settings=settings,
                 runtime=runtime,

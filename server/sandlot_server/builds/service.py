@@ -14,6 +14,7 @@ from sandlot_server.builds.job import Job, Tools
 from sandlot_server.builds.layers import LayerCache
 from sandlot_server.builds.log import Log
 from sandlot_server.errors import BuildFailed, CapacityExceeded, Forbidden, InvalidRequest, NotFound
+from sandlot_server.host_disk import HostDisk
 from sandlot_server.models import DEFAULT_TAG, new_template_id, now
 from sandlot_server.pool import Pool
 from sandlot_server.settings import Settings
@@ -34,8 +35,18 @@ LEAST_MEMORY_MB = 128
 class Builds:
     """Builds templates, a few at a time."""
 
-    def __init__(self, settings: Settings, *, store: Store, catalogue: Catalogue, pool: Pool, tools: Tools) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: Store,
+        catalogue: Catalogue,
+        pool: Pool,
+        tools: Tools,
+        host_disk: HostDisk,
+    ) -> None:
         self._settings = settings
+        self._host_disk = host_disk
         self._store = store
         self._catalogue = catalogue
         self._pool = pool
@@ -69,8 +80,9 @@ class Builds:
     ) -> Build:
         """Register a build that waits for its steps. The team's template of this name, if there is one, gets it.
 
-        Raises InvalidRequest (size), Forbidden (the name is not the team's to use), CapacityExceeded.
+        Raises InvalidRequest (size), Forbidden (the name is not the team's to use), CapacityExceeded, DiskFull.
         """
+        self._host_disk.check()
         cpu_count, memory_mb = cpu_count or self._settings.cpu_count, memory_mb or self._settings.memory_mb
         check_size(cpu_count, memory_mb)
         template_id = self._find_template_id(name, team)

@@ -180,7 +180,11 @@ async def test_a_full_host_starts_nothing(
     runtime.used_disk[installation.service.get(made).container] = 700 * MIB
     runtime.free_disk = 100 * MIB
     await installation.host_disk.look()
-    for path, body in (("/v2/sandboxes", {"templateID": "base"}), (f"/sandboxes/{made}/snapshots", {})):
+    for path, body in (
+        ("/v2/sandboxes", {"templateID": "base"}),
+        (f"/sandboxes/{made}/snapshots", {}),
+        ("/v3/templates", {"name": "new"}),
+    ):
         refused = await api.post(path, json=body)
         assert (refused.status_code, refused.json()["code"], refused.headers["should-retry"]) == (429, 429, "false")
         assert refused.json()["message"].startswith("the engine's disk has only 100 MiB free: nothing new is started")
