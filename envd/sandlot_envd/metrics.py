@@ -11,7 +11,7 @@ from sandlot_envd.http import Request, Response, Routes, answer_json
 from sandlot_envd.state import AgentState
 
 if TYPE_CHECKING:
-    from sandlot_envd.cgroup import Usage
+    from sandlot_protocol.cgroup import Usage
 
 MIB = 1024 * 1024
 WINDOW_S = 1.0
@@ -56,7 +56,7 @@ class Meter:
         }
 
     def _read(self) -> Usage:
-        from sandlot_envd.cgroup import ROOT, read_usage
+        from sandlot_protocol.cgroup import ROOT, read_usage
 
         try:
             return read_usage(self._root or ROOT)

@@ -121,6 +121,7 @@ class Installation:
         )
         self.metrics = Metrics(
             store=store,
+            runtime=runtime,
             registry=self.registry,
             containers=self.containers,
             find_disk=self.disk_limits.find_usage,

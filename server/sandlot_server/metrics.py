@@ -1,17 +1,25 @@
-"""What sandboxes use: sampled from their agents now and then, kept for a day."""
+"""What sandboxes use: sampled now and then, and kept for a day.
+
+The first sample of each comes from its agent, and all of them where the host does not show the counters; else they are
+read from outside, for agents that are asked all the time add up.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sandlot_server.containers import Containers
 from sandlot_server.disk_limits import Usage
 from sandlot_server.errors import AgentError, SandboxNotFound, SandlotError
 from sandlot_server.models import Sample, SandboxState, now
 from sandlot_server.registry import Entry, Registry
+from sandlot_server.runtime.base import Counters, Runtime
 from sandlot_server.store.base import Store
 
 log = logging.getLogger(__name__)
@@ -27,14 +35,22 @@ class Metrics:
     """Samples running sandboxes and answers questions about them."""
 
     def __init__(
-        self, *, store: Store, registry: Registry, containers: Containers, find_disk: Callable[[str], Usage | None]
+        self,
+        *,
+        store: Store,
+        runtime: Runtime,
+        registry: Registry,
+        containers: Containers,
+        find_disk: Callable[[str], Usage | None],
     ) -> None:
         self._store = store
+        self._runtime = runtime
         self._registry = registry
         self._containers = containers
         self._find_disk = find_disk
         self._due: dict[str, datetime] = {}
         self._last: dict[str, Sample] = {}
+        self._spent: dict[str, Spent] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
@@ -54,7 +70,9 @@ class Metrics:
         due = [entry for entry in running if self._find_due(entry) <= moment]
         for entry in due:
             self._due[entry.sandbox.id] = moment + timedelta(seconds=INTERVAL_S)
-        samples = [sample for sample in await asyncio.gather(*map(self._sample, due)) if sample is not None]
+        counters = await self._read_counters(due)
+        taken = await asyncio.gather(*(self._sample(entry, counters.get(entry.sandbox.container)) for entry in due))
+        samples = [sample for sample in taken if sample is not None]
         self._last.update((sample.sandbox_id, sample) for sample in samples)
         if samples:
             await self._store.append_samples(samples)
@@ -74,11 +92,30 @@ class Metrics:
         return self._due.get(entry.sandbox.id) or entry.sandbox.started_at + timedelta(seconds=FIRST_AFTER_S)
 
     def _forget_all_but(self, alive: set[str]) -> None:
-        for known in (self._due, self._last):
+        known: dict[str, Any]
+        for known in (self._due, self._last, self._spent):
             for sandbox_id in [one for one in known if one not in alive]:
                 del known[sandbox_id]
 
-    async def _sample(self, entry: Entry) -> Sample | None:
+    async def _read_counters(self, due: list[Entry]) -> dict[str, Counters]:
+        """What the runtime sees of those that were sampled before."""
+        names = [entry.sandbox.container for entry in due if entry.sandbox.id in self._last]
+        try:
+            return await self._runtime.read_counters(names) if names else {}
+        except SandlotError as error:
+            log.debug("counters could not be read: %s", error)
+            return {}
+
+    async def _sample(self, entry: Entry, counters: Counters | None) -> Sample | None:
+        sandbox_id = entry.sandbox.id
+        before = self._spent.pop(sandbox_id, None)
+        if counters is not None:
+            self._spent[sandbox_id] = spent = Spent(time.monotonic(), counters.cpu_s, counters.cpu_count)
+            if before is not None:
+                return self._make_sample(sandbox_id, {**asdict(counters), "cpu_used_pct": spent.compare(before)})
+        return await self._ask_agent(entry)
+
+    async def _ask_agent(self, entry: Entry) -> Sample | None:
         assert entry.container is not None
         async with self._slots:
             try:
@@ -86,11 +123,14 @@ class Metrics:
             except AgentError as error:
                 log.debug("%s could not be sampled: %s", entry.sandbox.id, error)
                 return None
-        # Without a limit of its own a sandbox has the disk that all share, as its agent sees it.
-        disk = self._find_disk(entry.sandbox.id) or Usage(int(values["disk_used"]), int(values["disk_total"]))
+        return self._make_sample(entry.sandbox.id, values)
+
+    def _make_sample(self, sandbox_id: str, values: Mapping[str, Any]) -> Sample:
+        # Without a limit of its own a sandbox has the disk that all share.
+        disk = self._find_disk(sandbox_id) or Usage(int(values["disk_used"]), int(values["disk_total"]))
         return Sample(
             at=now(),
-            sandbox_id=entry.sandbox.id,
+            sandbox_id=sandbox_id,
             cpu_count=int(values["cpu_count"]),
             cpu_used_pct=float(values["cpu_used_pct"]),
             mem_used=int(values["mem_used"]),
@@ -99,3 +139,17 @@ class Metrics:
             disk_used=disk.used,
             disk_total=disk.limit,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """The CPU seconds that a sandbox had used at a moment of this process's clock, and the CPUs that it may use."""
+
+    at: float
+    cpu_s: float
+    cpus: int
+
+    def compare(self, before: Spent) -> float:
+        """Return the percent of all its CPUs that were used since."""
+        used = (self.cpu_s - before.cpu_s) / (self.at - before.at) / self.cpus
+        return round(min(100.0, max(0.0, 100 * used)), 2)

@@ -65,6 +65,19 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
+class Counters:
+    """What a container uses: CPU seconds so far, CPUs that it may use, bytes of memory and disk, and their limits."""
+
+    cpu_s: float
+    cpu_count: int
+    mem_used: int
+    mem_cache: int
+    mem_total: int
+    disk_used: int
+    disk_total: int
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerInfo:
     """One of our containers, as the engine knows it."""
 
@@ -222,6 +235,9 @@ class Runtime(Protocol):
 
         Those that are gone are left out, and those that could not be counted in a minute.
         """
+
+    async def read_counters(self, names: Sequence[str]) -> dict[str, Counters]:
+        """Return what containers use, without a word to them; those that cannot be seen from here are left out."""
 
     async def read_free_disk(self) -> int | None:
         """Return the bytes free on the disk that containers write to; None where that cannot be seen from here."""

@@ -39,15 +39,19 @@ class DiskMeter:
 
     def read_free(self) -> int | None:
         """Return the bytes free for the engine; None when its folder cannot be seen from here."""
+        found = self.read_filesystem()
+        return None if found is None else found.f_bavail * found.f_frsize
+
+    def read_filesystem(self) -> os.statvfs_result | None:
+        """Return how full the engine's disk is; None when its folder cannot be seen from here."""
         client = self._find_client()
         if not client.base_url.startswith(LOCAL_URL):
             return None
         self._root = self._root or str(client.info()["DockerRootDir"])
         try:
-            found = os.statvfs(self._root)
+            return os.statvfs(self._root)
         except OSError:
             return None
-        return found.f_bavail * found.f_frsize
 
     def _find_upper(self, name: str) -> str | None:
         """The folder of a container's changes, "" where the engine keeps them in another way; None when it is gone."""

@@ -23,6 +23,7 @@ from sandlot_server.runtime.base import (
     Container,
     ContainerInfo,
     ContainerSpec,
+    Counters,
     ImageInfo,
     Notice,
     Role,
@@ -39,6 +40,7 @@ from sandlot_server.runtime.container_config import (
     parse_env,
 )
 from sandlot_server.runtime.docker_client import connect, find_agent, remove_container, telling_errors
+from sandlot_server.runtime.docker_counters import CounterReader
 from sandlot_server.runtime.docker_disk import DiskMeter
 from sandlot_server.runtime.docker_events import EventStream, explain
 from sandlot_server.runtime.docker_images import ImageMaker
@@ -81,6 +83,7 @@ class DockerEngine:
         self._swap = SwapOut()
         self._one_push = asyncio.Semaphore(1)
         self._disk = DiskMeter(lambda: self._engine)
+        self._counters = CounterReader(lambda: self._engine, self._disk)
         self._border: Border | None = None
         self._leftovers = Leftovers(lambda: self._engine, installation, settings.base_image)
         self._images = ImageMaker(
@@ -116,6 +119,7 @@ class DockerEngine:
     async def remove(self, name: str) -> None:
         """Kill and remove, anonymous volumes included."""
         await self._run(lambda: self._remove(name), slow=True)
+        self._counters.forget(name)
         await self._release(name)
 
     async def pause(self, name: str) -> None:
@@ -215,6 +219,10 @@ class DockerEngine:
     async def measure_disk(self, names: Sequence[str]) -> dict[str, int]:
         """Count the upper folders of the overlays; where they cannot be seen, let the engine count."""
         return await self._run(lambda: self._disk.measure(names), slow=True)
+
+    async def read_counters(self, names: Sequence[str]) -> dict[str, Counters]:
+        """Read the control groups, where the engine's host is this one."""
+        return await self._run(lambda: self._counters.read(names), slow=True)
 
     async def read_free_disk(self) -> int | None:
         """Look at the engine's folder, when the engine is on this host and the folder shows."""

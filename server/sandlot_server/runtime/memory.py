@@ -16,6 +16,7 @@ from sandlot_server.runtime.base import (
     Container,
     ContainerInfo,
     ContainerSpec,
+    Counters,
     Death,
     ImageInfo,
     Listening,
@@ -52,6 +53,7 @@ class MemoryRuntime:
         self.decide: Decide = succeed
         self._start_delay_s = start_delay_s
         self.used_disk: dict[str, int] = {}
+        self.counters: dict[str, Counters] = {}
         self.described: dict[str, ImageInfo] = {}
         """Bytes that containers have written, by name."""
         self.free_disk: int | None = None
@@ -228,6 +230,10 @@ class MemoryRuntime:
         """Return what `used_disk` says."""
         self.before("measure_disk", " ".join(names))
         return {name: self.used_disk.get(name, 0) for name in names if name in self._boxes}
+
+    async def read_counters(self, names: Sequence[str]) -> dict[str, Counters]:
+        """Return what `counters` says."""
+        return {name: self.counters[name] for name in names if name in self.counters}
 
     async def read_free_disk(self) -> int | None:
         """Return what `free_disk` says."""

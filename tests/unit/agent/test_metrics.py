@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sandlot_envd import cgroup
 from sandlot_envd.errors import Internal
 from sandlot_envd.metrics import Meter
+from sandlot_protocol import cgroup
 from support.agent import Agent
 
 MIB = 1 << 20

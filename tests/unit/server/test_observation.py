@@ -12,8 +12,10 @@ import pytest
 
 from sandlot_server.history import parse_lines
 from sandlot_server.installation import Installation
-from sandlot_server.metrics import EVER
+from sandlot_server.metrics import EVER, Spent
 from sandlot_server.models import LogEntry, Sample, now
+from sandlot_server.runtime.base import Counters
+from sandlot_server.runtime.memory import MemoryRuntime
 from sandlot_server.store.base import Store
 from sandlot_server.store.memory import MemoryStore
 from sandlot_server.store.sqlite import SqliteStore
@@ -36,6 +38,35 @@ async def test_metrics_come_soon(api: httpx.AsyncClient) -> None:
     hour_ago = int(time.time()) - 3600
     before = await api.get(f"/sandboxes/{sandbox_id}/metrics", params={"start": hour_ago, "end": hour_ago + 9})
     assert before.json() == []
+
+
+async def test_counters_that_the_host_shows_are_read_there(
+    api: httpx.AsyncClient, installation: Installation, runtime: MemoryRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandlot_server.metrics.INTERVAL_S", 0)
+    monkeypatch.setattr("sandlot_server.metrics.FIRST_AFTER_S", 0)
+    sandbox_id = await create(api)
+    container = installation.service.get(sandbox_id).container
+    runtime.counters[container] = Counters(
+        cpu_s=1, cpu_count=2, mem_used=12345, mem_cache=67, mem_total=1 << 30, disk_used=89, disk_total=1 << 40
+    )
+    metrics = installation.metrics
+    await metrics.sample_due()
+    assert metrics.find_last([sandbox_id])[sandbox_id].mem_used != 12345, "the agent tells of what went before"
+    await metrics.sample_due()
+    await metrics.sample_due()
+    seen = metrics.find_last([sandbox_id])[sandbox_id]
+    assert (seen.mem_used, seen.mem_cache, seen.cpu_count, seen.disk_used) == (12345, 67, 2, 89)
+    del runtime.counters[container]
+    await metrics.sample_due()
+    assert metrics.find_last([sandbox_id])[sandbox_id].mem_used != 12345, "what is not seen is asked for"
+
+
+def test_cpu_between_two_readings() -> None:
+    before = Spent(at=100, cpu_s=10, cpus=2)
+    assert Spent(at=110, cpu_s=15, cpus=2).compare(before) == 25
+    assert Spent(at=110, cpu_s=99, cpus=2).compare(before) == 100
+    assert Spent(at=110, cpu_s=0, cpus=2).compare(before) == 0, "started anew"
 
 
 async def test_metrics_of_nothing(api: httpx.AsyncClient) -> None:

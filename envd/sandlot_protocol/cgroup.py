@@ -1,4 +1,4 @@
-"""The container's own counters, from its control group of version 1 or 2; loaded with the first /metrics."""
+"""The counters of a container, from its control group of version 1 or 2: the agent reads its own, the server any."""
 
 from __future__ import annotations
 
@@ -23,19 +23,23 @@ class Usage:
         self.memory_limit = memory_limit
 
 
-def read_usage(root: str = ROOT) -> Usage:
-    """Return the present counters below `root`. Raises OSError, ValueError or KeyError where there are none."""
-    return _read_v2(root) if os.path.exists(f"{root}/cgroup.controllers") else _read_v1(root)
+def read_usage(root: str = ROOT, group: str = "") -> Usage:
+    """Return the present counters of a group, a path that begins with a slash, or of the one that `root` shows itself.
+
+    Raises OSError, ValueError or KeyError where there are none.
+    """
+    return _read_v2(root + group) if os.path.exists(f"{root}/cgroup.controllers") else _read_v1(root, group)
 
 
-def _read_v1(root: str) -> Usage:
-    memory = _table(f"{root}/memory/memory.stat")
+def _read_v1(root: str, group: str) -> Usage:
+    memory = _table(f"{root}/memory{group}/memory.stat")
+    cpu = f"{root}/cpu{group}"
     return Usage(
-        cpu_s=int(_text(f"{root}/cpuacct/cpuacct.usage")) / 1e9,
-        cpus=_count_cpus(_text(f"{root}/cpu/cpu.cfs_quota_us"), lambda: _text(f"{root}/cpu/cpu.cfs_period_us")),
-        memory=int(_text(f"{root}/memory/memory.usage_in_bytes")),
+        cpu_s=int(_text(f"{root}/cpuacct{group}/cpuacct.usage")) / 1e9,
+        cpus=_count_cpus(_text(f"{cpu}/cpu.cfs_quota_us"), lambda: _text(f"{cpu}/cpu.cfs_period_us")),
+        memory=int(_text(f"{root}/memory{group}/memory.usage_in_bytes")),
         cache=memory["cache"] - memory.get("shmem", 0),
-        memory_limit=int(_text(f"{root}/memory/memory.limit_in_bytes")),
+        memory_limit=int(_text(f"{root}/memory{group}/memory.limit_in_bytes")),
     )
 
 
