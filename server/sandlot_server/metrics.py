@@ -1,6 +1,6 @@
 """What sandboxes use: sampled now and then, and kept for a day.
 
-The first sample of each comes from its agent, and all of them where the host does not show the counters; else they are
+The first samples of each come from its agent, and all of them where the host does not show the counters; else they are
 read from outside, for agents that are asked all the time add up.
 """
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import statistics
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import psutil
-from crash.chaos import list_containers
+from crash.chaos import list_pids
 from e2b import Sandbox
 
 from support.live import LiveServer
@@ -42,7 +41,7 @@ def measure(server: LiveServer, count: int) -> Density:
         try:
             time.sleep(QUIET_S)
             used = (before - psutil.virtual_memory().available) / MB / max(1, len(made))
-            agents = _find_agents(server)
+            agents = [psutil.Process(pid) for pid in list_pids(server.installation)]
             shims = list({parent for agent in agents if (parent := agent.parent()) is not None})
             cpu = _measure_cpu([*agents, *shims, *_find_server(server)], list(_find_engine()))
             return Density(len(made), used, _measure_private(agents), _measure_private(shims), *cpu)
@@ -56,14 +55,6 @@ def _create(server: LiveServer) -> Sandbox | None:
     except Exception as error:
         print(f"failed: {error!r}")
         return None
-
-
-def _find_agents(server: LiveServer) -> list[psutil.Process]:
-    names = list_containers(server.installation)
-    told = subprocess.run(
-        ["docker", "inspect", "--format", "{{.State.Pid}}", *names], capture_output=True, text=True, check=True
-    )
-    return [psutil.Process(int(pid)) for pid in told.stdout.split()]
 
 
 def _find_engine() -> Iterator[psutil.Process]:

@@ -81,3 +81,10 @@ def list_containers(installation: str, *, every: bool = False) -> list[str]:
     command = ["docker", "ps", *(["--all"] if every else []), "--filter", label, "--format", "{{.Names}}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.stdout.split()
+
+
+def list_pids(installation: str) -> list[int]:
+    """The first process of each of the installation's containers that run, as the engine's host numbers them."""
+    command = ["docker", "inspect", "--format", "{{.State.Pid}}", *list_containers(installation)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return [int(pid) for pid in done.stdout.split()]

@@ -53,9 +53,9 @@ class MemoryRuntime:
         self.decide: Decide = succeed
         self._start_delay_s = start_delay_s
         self.used_disk: dict[str, int] = {}
+        """Bytes that containers have written, by name."""
         self.counters: dict[str, Counters] = {}
         self.described: dict[str, ImageInfo] = {}
-        """Bytes that containers have written, by name."""
         self.free_disk: int | None = None
         self.memory_each = 0
         """Bytes that leave memory when a container is pushed out."""

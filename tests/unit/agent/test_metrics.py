@@ -61,6 +61,21 @@ def test_both_versions(tmp_path: Path, files: dict[str, str]) -> None:
     assert 0 < measured["disk_used"] < measured["disk_total"]
 
 
+@pytest.mark.parametrize("files", [V1, V2], ids=["v1", "v2"])
+def test_another_group_below_the_root(tmp_path: Path, files: dict[str, str]) -> None:
+    """The server reads those of containers, which are not its own."""
+    for name, content in files.items():
+        folder, _, file = name.rpartition("/")
+        (tmp_path / folder / "docker/abc").mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "docker/abc" / file).write_text(content)
+    if files is V2:
+        (tmp_path / "cgroup.controllers").touch()
+    usage = cgroup.read_usage(str(tmp_path), "/docker/abc")
+    assert (usage.cpu_s, usage.cpus, usage.memory, usage.cache) == (1.5, 1, 100 * MIB, 50 * MIB)
+    with pytest.raises(OSError, match="No such file"):
+        cgroup.read_usage(str(tmp_path), "/docker/gone")
+
+
 def test_without_limits(tmp_path: Path) -> None:
     usage = cgroup.read_usage(record(tmp_path, V2, cpu__max="max 100000\n", memory__max="max\n"))
     assert usage.cpus == len(os.sched_getaffinity(0))
